@@ -1,0 +1,306 @@
+"""Typed settings: every key has a type, bounds, a unit and a sentence; an unknown key is refused by its name.
+
+The defaults are the numbers of the paper's code for most of its maps (Wang et al., AAAI 2023, appendix and public
+code). `config/algorithms.yaml` holds what differs per map and `config/scales/*.yaml` what differs per scale;
+`dm2.experiments` merges them into one `RunSettings` per run, written as the run's `settings.yaml`.
+
+This module imports neither torch nor numba, so that `dm2 --help` and the planning of a workflow stay quick.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$", description="letters, digits and underscores")]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Percent = Annotated[int, Field(ge=1, le=100)]
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class SettingsError(ValueError):
+    """A setting that does not exist or cannot be; the message names the key and the nearest valid one."""
+
+
+def did_you_mean(found: str, valid: Iterable[str]) -> str:
+    """The part of an error message that helps: the nearest valid name, or all of them if none is near."""
+    names = sorted(valid)
+    near = difflib.get_close_matches(found, names, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(names)}"
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, closed (no unknown keys), readable from and writable to YAML."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_keys(cls, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            for key in data:
+                if key not in cls.model_fields:
+                    raise ValueError(f"unknown key {key!r}; {did_you_mean(str(key), cls.model_fields)}")
+        return data
+
+    @classmethod
+    def from_mapping(cls, data: Any, source: str) -> Self:
+        """Check `data` and build the settings.
+
+        Args:
+            data: what a YAML file held.
+            source: where it came from, for the error message.
+
+        Raises:
+            SettingsError: an unknown key, a wrong type or an impossible value.
+        """
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise SettingsError("\n".join(_explain(source, item) for item in error.errors())) from None
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> Self:
+        """Read settings from a YAML file; errors name the file, the key and what was expected."""
+        return cls.from_mapping(read_yaml(path), str(path))
+
+    def to_yaml(self, path: str | Path) -> None:
+        """Write every setting, defaults included, so that two runs compare with `diff`."""
+        text = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        Path(path).write_text(text, encoding="utf-8")
+
+
+def _explain(source: str, error: Any) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] not in ("value_error", "missing"):
+        message = f"{message}, found {error['input']!r}"
+    return f"{source}: {key}: {message}" if key else f"{source}: {message}"
+
+
+def read_yaml(path: str | Path) -> Any:
+    """The content of a YAML file; a file that is no YAML is refused by name."""
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path}: not readable as YAML: {error}") from None
+
+
+class QuirkSettings(Settings):
+    """What the paper's code does and a textbook would not; each can change a result, each is a switch."""
+
+    absorbing_zeros: bool = True
+    """Padding and the steps after death count as an absorbing zero state in rewards, GAE, discriminator and critic."""
+    first_action_leak: bool = False
+    """In training, the last-action input at t = 0 is the action about to be scored (rollouts see zeros)."""
+    regeneration_pays: bool = True
+    """The reward counts the absolute change of enemy shields, so that their regeneration pays too."""
+    one_sided_huber: bool = False
+    """The value loss ignores errors below -huber_delta instead of treating them linearly."""
+    evict_before_insert: bool = False
+    """Self-imitation removes its worst episode before it adds the new one, even if the new one is worse."""
+    frozen_critic_head: bool = False
+    """The critic's output layer keeps its random start; only the layers below it learn."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_preset(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping) or "preset" not in data:
+            return data
+        if data["preset"] != "as_the_papers_code":
+            raise ValueError(f"unknown preset {data['preset']!r}; did you mean 'as_the_papers_code'?")
+        given = {key: value for key, value in data.items() if key != "preset"}
+        return dict.fromkeys(cls.model_fields, True) | given
+
+    @classmethod
+    def as_the_papers_code(cls) -> QuirkSettings:
+        """All switches on, as in the paper's public code on a GPU."""
+        return cls(**dict.fromkeys(cls.model_fields, True))
+
+
+class IPPOSettings(Settings):
+    """Independent PPO: one actor and one critic per agent, nothing shared."""
+
+    episodes_per_update: Count = 1024
+    """Battles played, all at once, before each update."""
+    ppo_epochs: Count = 15
+    """Passes over the batch per update."""
+    clip_epsilon: Positive = 0.2
+    """Clip range of the probability ratio and of the value."""
+    gamma: Probability = 0.99
+    """Discount per environment step."""
+    gae_lambda: Probability = 0.95
+    """Lambda of the generalised advantage estimate."""
+    learning_rate: Positive = 5e-4
+    """Adam's step size, for actors and critics alike."""
+    adam_epsilon: Positive = 1e-5
+    """Adam's epsilon."""
+    entropy_coefficient: float = Field(default=0.01, ge=0.0)
+    """Weight of the entropy bonus."""
+    value_loss_coefficient: Positive = 0.5
+    """Weight of the value loss."""
+    huber_delta: Positive = 10.0
+    """Error beyond which the value loss is linear."""
+    max_gradient_norm: Positive = 10.0
+    """Gradient norm, per network, beyond which it is scaled down."""
+    hidden_size: Count = 64
+    """Units per hidden layer and in the GRU."""
+
+
+class DiscriminatorSettings(Settings):
+    """The discriminator of each agent, its training and the weight of its reward (GAIL)."""
+
+    reward_weight: Positive = 0.3
+    """c in r = r_env + c * logit; used by the mixed reward."""
+    steps_per_update: Count = 120
+    """Gradient steps before each policy update."""
+    batch_episodes: Count = 64
+    """Expert episodes and own episodes per gradient step, drawn without replacement."""
+    learning_rate: Positive = 1e-3
+    """Adam's step size."""
+    gradient_penalty: float = Field(default=10.0, ge=0.0)
+    """Weight of (||grad logit|| - 1)^2 between expert and own rows."""
+    hidden_size: Count = 64
+    """Units in each of the two tanh layers."""
+    input: Literal["state", "state_action"] = "state"
+    """What the discriminator sees: an observation, or an observation and the index of the action."""
+
+
+class QMIXSettings(Settings):
+    """QMIX: a shared recurrent agent and a monotonic mixer of the agents' values."""
+
+    n_battles: Count = 32
+    """Battles played, all at once, before each gradient step."""
+    replay_episodes: Count = 5000
+    """Episodes the replay buffer holds."""
+    batch_episodes: Count = 32
+    """Episodes per gradient step."""
+    learning_rate: Positive = 5e-4
+    """RMSprop's step size."""
+    rmsprop_alpha: Probability = 0.99
+    """RMSprop's smoothing."""
+    rmsprop_epsilon: Positive = 1e-5
+    """RMSprop's epsilon."""
+    max_gradient_norm: Positive = 10.0
+    """Gradient norm beyond which it is scaled down."""
+    gamma: Probability = 0.99
+    """Discount per environment step."""
+    target_update_episodes: Count = 200
+    """Episodes between two copies into the target network."""
+    epsilon_start: Probability = 1.0
+    """Share of random actions at the start."""
+    epsilon_finish: Probability = 0.05
+    """Share of random actions after annealing."""
+    epsilon_anneal_env_steps: Count = 50_000
+    """Environment steps over which the share of random actions falls linearly."""
+    hidden_size: Count = 64
+    """Units in the agent's layers and GRU."""
+    mixer_embed: Count = 32
+    """Units in the mixer's hidden layer."""
+    hypernet_size: Count = 64
+    """Units in the hidden layer of the hypernetworks."""
+
+    @model_validator(mode="after")
+    def _batch_fits_replay(self) -> Self:
+        if self.batch_episodes > self.replay_episodes:
+            raise ValueError(
+                f"batch_episodes is {self.batch_episodes}, more than replay_episodes ({self.replay_episodes}) hold"
+            )
+        return self
+
+
+class DemonstrationSource(Settings):
+    """Where demonstrations come from: which expert, how far trained, how noisy, how put together."""
+
+    expert: Name
+    """Condition whose run is the expert, e.g. ippo or qmix."""
+    expert_seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1)
+    """Seed of the expert's run; for independent experts one per agent."""
+    checkpoint_percent: Percent = 100
+    """Checkpoint sampled, in percent of the expert's training."""
+    epsilon: Probability = 0.0
+    """Share of random actions while a QMIX expert is sampled; IPPO experts sample from their policy."""
+    episodes: Count = 1000
+    """Episodes per agent."""
+    concurrent: bool = True
+    """True: all agents see the same episodes; False: each agent gets episodes of its own."""
+    joint: bool = True
+    """True: all agents' demonstrations come from one team; False: agent i's from the i-th of several teams."""
+
+    @model_validator(mode="after")
+    def _seeds_fit(self) -> Self:
+        if self.joint and len(self.expert_seeds) != 1:
+            raise ValueError(f"joint experts are one run: expected one expert seed, found {len(self.expert_seeds)}")
+        return self
+
+
+class RunSettings(Settings):
+    """Everything one run depends on; the run's `settings.yaml` is exactly this."""
+
+    scale: Name
+    """Scale the run belongs to, e.g. quick or paper."""
+    backend: Name = "simulator"
+    """Engine that plays the battles."""
+    map_name: Name
+    """SMAC map, e.g. 5m_vs_6m."""
+    condition: Name
+    """Experimental condition, e.g. dm2_ippo_demo."""
+    seed: Seed
+    """Seed of all random streams of the run."""
+    algorithm: Literal["ippo", "qmix"]
+    """Learner."""
+    reward: Literal["env", "gail", "mixed"] = "env"
+    """env: the task's reward; gail: the discriminator's logit; mixed: env + reward_weight * logit."""
+    env_steps: Count
+    """Training length in environment steps."""
+    evaluation_interval: Count
+    """Environment steps between evaluations."""
+    evaluation_episodes: Count
+    """Battles per evaluation, greedy actions."""
+    policy_percents: tuple[Percent, ...] = (10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
+    """Points of training, in percent, whose policies are kept."""
+    ippo: IPPOSettings | None = None
+    """Settings of IPPO, for algorithm ippo."""
+    qmix: QMIXSettings | None = None
+    """Settings of QMIX, for algorithm qmix."""
+    discriminator: DiscriminatorSettings | None = None
+    """Settings of the discriminators, for the rewards gail and mixed."""
+    demonstrations: DemonstrationSource | None = None
+    """Source of the demonstrations, for the rewards gail and mixed."""
+    quirks: QuirkSettings = QuirkSettings()
+    """Which quirks of the paper's code are on."""
+
+    @model_validator(mode="after")
+    def _blocks_fit(self) -> Self:
+        matching = self.reward != "env"
+        needed = {
+            "ippo": self.algorithm == "ippo",
+            "qmix": self.algorithm == "qmix",
+            "discriminator": matching,
+            "demonstrations": matching,
+        }
+        why = f"algorithm {self.algorithm!r} with reward {self.reward!r}"
+        for key, is_needed in needed.items():
+            if is_needed and getattr(self, key) is None:
+                raise ValueError(f"{why} needs the block {key!r}")
+            if not is_needed and getattr(self, key) is not None:
+                raise ValueError(f"{why} does not read the block {key!r}; remove it")
+        if matching and self.algorithm != "ippo":
+            raise ValueError(f"reward {self.reward!r} needs algorithm 'ippo', found {self.algorithm!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _lengths_fit(self) -> Self:
+        if self.evaluation_interval > self.env_steps:
+            raise ValueError(f"evaluation_interval {self.evaluation_interval} exceeds env_steps {self.env_steps}")
+        percents = self.policy_percents
+        if list(percents) != sorted(set(percents)) or percents[-1:] != (100,):
+            raise ValueError(f"policy_percents must rise and end with 100, found {list(percents)}")
+        return self
