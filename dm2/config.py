@@ -72,8 +72,8 @@ class Settings(BaseModel):
         return cls.from_mapping(read_yaml(path), str(path))
 
     def to_yaml(self, path: str | Path) -> None:
-        """Write every setting, defaults included, so that two runs compare with `diff`."""
-        text = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        """Write every setting, defaults included and absent blocks left out, so that two runs compare with `diff`."""
+        text = yaml.safe_dump(self.model_dump(mode="json", exclude_none=True), sort_keys=False, allow_unicode=True)
         Path(path).write_text(text, encoding="utf-8")
 
 

@@ -1,0 +1,381 @@
+"""The experiment matrix: which runs a scale consists of, with which settings, and what each run needs first.
+
+A run's settings are merged from layers, the later ones winning: the defaults of `dm2.config`, then
+`config/algorithms.yaml` (defaults, map), the scale's file (defaults, map) and the condition in
+`config/experiments.yaml` (settings, map). Everything is checked when the matrix is loaded, so that a misspelled map,
+condition, scale or key stops before anything runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from dm2.config import (
+    DemonstrationSource,
+    Name,
+    Percent,
+    RunSettings,
+    Seed,
+    Settings,
+    SettingsError,
+    did_you_mean,
+    read_yaml,
+)
+
+MAPS_FILE = Path(__file__).parent / "battle" / "data" / "maps.yaml"
+BLOCKS = ("ippo", "qmix", "discriminator", "demonstrations")
+Layer = dict[str, Any]
+
+
+class Condition(Settings):
+    """An experimental condition: settings on top of those of its map and scale."""
+
+    label: str
+    """Name in legends."""
+    settings: Layer
+    """Part of RunSettings that makes the condition."""
+    maps: dict[str, Layer] = Field(default_factory=dict)
+    """Further settings on one map."""
+    checkpoint_percents: tuple[Percent, ...] = ()
+    """One condition per entry, `{percent}` in name and label replaced."""
+    paper_condition: str | None = None
+    """Counterpart in results/paper/paper_curves.csv."""
+
+
+class FigureSettings(Settings):
+    """A figure: which conditions it compares. It has one panel per map of the scale."""
+
+    title: str
+    """What the figure shows."""
+    conditions: tuple[Name, ...]
+    """Conditions drawn, in the order of the legend."""
+
+
+class ExperimentsFile(Settings):
+    """`config/experiments.yaml`."""
+
+    conditions: dict[str, Condition]
+    """Conditions by name."""
+    figures: dict[Name, FigureSettings]
+    """Figures by name."""
+
+
+class AlgorithmsFile(Settings):
+    """`config/algorithms.yaml`: parts of RunSettings."""
+
+    defaults: Layer = Field(default_factory=dict)
+    """Settings on every map."""
+    maps: dict[str, Layer] = Field(default_factory=dict)
+    """Settings by map."""
+
+
+class Scale(Settings):
+    """`config/scales/<scale>.yaml`, and what a workflow's configuration may hold."""
+
+    scale: Name
+    """Name of the scale and of its folder under results/ and figures/."""
+    backend: Name = "simulator"
+    """Engine that plays the battles."""
+    seeds: tuple[Seed, ...]
+    """Seeds of every condition; the first is the experts' unless demonstrations.expert_seeds says otherwise."""
+    runs: dict[str, tuple[Name, ...]]
+    """Conditions run on each map."""
+    defaults: Layer = Field(default_factory=dict)
+    """Part of RunSettings that holds on every map at this scale."""
+    maps: dict[str, Layer] = Field(default_factory=dict)
+    """Part of RunSettings by map at this scale."""
+
+
+@dataclass(frozen=True, order=True)
+class Run:
+    """One training run."""
+
+    map_name: str
+    condition: str
+    seed: int
+
+    def directory(self, scale: str) -> str:
+        """Where the run's files are, relative to the working directory."""
+        return f"results/{scale}/runs/{self.map_name}/{self.condition}/seed-{self.seed}"
+
+
+class DemonstrationSettings(Settings):
+    """What one demonstration archive is sampled from."""
+
+    scale: Name
+    """Scale of the expert's runs."""
+    map_name: Name
+    """Map of the expert's runs."""
+    source: DemonstrationSource
+    """Expert, checkpoint and noise."""
+
+    @property
+    def name(self) -> str:
+        """File name of the archive, without suffix; it tells every key of the source."""
+        source = self.source
+        seeds = "-".join(str(seed) for seed in source.expert_seeds)
+        parts = [source.expert, f"{source.checkpoint_percent:03d}", f"seed-{seeds}", f"episodes-{source.episodes}"]
+        parts += [f"epsilon-{source.epsilon:g}"] if source.epsilon else []
+        parts += [] if source.concurrent else ["nonconcurrent"]
+        parts += [] if source.joint else ["independent"]
+        return "_".join(parts)
+
+    @property
+    def experts(self) -> tuple[Run, ...]:
+        """The runs whose policies are sampled, in the order of the agents if they are independent."""
+        return tuple(Run(self.map_name, self.source.expert, seed) for seed in self.source.expert_seeds)
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """The runs of one scale. Build it with `Matrix.load`, which checks it."""
+
+    scale: Scale
+    conditions: Mapping[str, Condition]
+    figures: Mapping[str, FigureSettings]
+    algorithms: AlgorithmsFile
+
+    @classmethod
+    def load(cls, config_folder: str | Path, overrides: Mapping[str, Any] | None = None) -> Matrix:
+        """Read and check the configuration.
+
+        Args:
+            config_folder: holds config.yaml, algorithms.yaml, experiments.yaml and scales/.
+            overrides: keys of `Scale` that replace those of the scale's file; `defaults` and `maps` are merged into it.
+
+        Raises:
+            SettingsError: a map, condition, scale or key that does not exist, or settings that do not fit together.
+        """
+        folder = Path(config_folder)
+        experiments = ExperimentsFile.from_yaml(folder / "experiments.yaml")
+        matrix = cls(
+            scale=_load_scale(folder, overrides or {}),
+            conditions=_expand(experiments.conditions),
+            figures=experiments.figures,
+            algorithms=AlgorithmsFile.from_yaml(folder / "algorithms.yaml"),
+        )
+        matrix._check()
+        return matrix
+
+    def settings(self, run: Run) -> RunSettings:
+        """All settings of one run.
+
+        Raises:
+            SettingsError: the run's map or condition does not exist, or its settings do not fit together.
+        """
+        condition = self.condition(run.condition)
+        merged: Layer = {}
+        for layers in (self.algorithms, self.scale):
+            merged = merge(merged, layers.defaults, layers.maps.get(run.map_name, {}))
+        merged = merge(merged, condition.settings, condition.maps.get(run.map_name, {}))
+        identity: Layer = {"scale": self.scale.scale, "backend": self.scale.backend, "map_name": run.map_name}
+        merged = identity | {"condition": run.condition, "seed": run.seed} | _needed_blocks(merged)
+        if "demonstrations" in merged:
+            merged["demonstrations"] = self._with_expert_seeds(merged["demonstrations"], run.map_name)
+        return RunSettings.from_mapping(merged, self._where(run))
+
+    def condition(self, name: str) -> Condition:
+        """The condition of that name.
+
+        Raises:
+            SettingsError: there is none.
+        """
+        check_name("condition", name, self.conditions, "config/experiments.yaml")
+        return self.conditions[name]
+
+    def demonstration_settings(self, run: Run) -> DemonstrationSettings | None:
+        """What the demonstrations of a run are sampled from; None where it learns without any."""
+        source = self.settings(run).demonstrations
+        if source is None:
+            return None
+        return DemonstrationSettings(scale=self.scale.scale, map_name=run.map_name, source=source)
+
+    @property
+    def learners(self) -> tuple[Run, ...]:
+        """The runs the scale asks for: every map, its conditions, every seed."""
+        runs = self.scale.runs.items()
+        return tuple(
+            Run(name, one, seed) for name, conditions in runs for one in conditions for seed in self.scale.seeds
+        )
+
+    @property
+    def demonstrations(self) -> dict[tuple[str, str], DemonstrationSettings]:
+        """All archives, by map and name."""
+        wanted = [self.demonstration_settings(run) for run in self.learners]
+        return {(one.map_name, one.name): one for one in wanted if one is not None}
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """All runs, experts included; an expert that is also a learner is one run."""
+        experts = [run for one in self.demonstrations.values() for run in one.experts]
+        return tuple(dict.fromkeys([*self.learners, *experts]))
+
+    def figure_maps(self, figure: str) -> tuple[str, ...]:
+        """The maps on which the scale runs at least one condition of the figure."""
+        check_name("figure", figure, self.figures, "config/experiments.yaml")
+        drawn = set(self.figures[figure].conditions)
+        return tuple(name for name, conditions in self.scale.runs.items() if drawn & set(conditions))
+
+    def _with_expert_seeds(self, demonstrations: Layer, map_name: str) -> Layer:
+        n_experts = 1 if demonstrations.get("joint", True) else n_agents(map_name)
+        return {"expert_seeds": self.scale.seeds[:n_experts]} | demonstrations
+
+    def _where(self, run: Run) -> str:
+        return f"condition {run.condition!r} on {run.map_name!r} at scale {self.scale.scale!r}"
+
+    def _check(self) -> None:
+        scale_file = f"config/scales/{self.scale.scale}.yaml"
+        for map_name, conditions in self.scale.runs.items():
+            check_name("map", map_name, map_names(), f"{scale_file}: runs")
+            for condition in conditions:
+                check_name("condition", condition, self.conditions, f"{scale_file}: runs.{map_name}")
+        for name, figure in self.figures.items():
+            for condition in figure.conditions:
+                check_name("condition", condition, self.conditions, f"config/experiments.yaml: figures.{name}")
+        self._check_layers(scale_file)
+        for run in self.learners:
+            self._check_demonstrations(run)
+
+    def _check_layers(self, scale_file: str) -> None:
+        for source, layers in ((scale_file, self.scale), ("config/algorithms.yaml", self.algorithms)):
+            _check_layer(f"{source}: defaults", layers.defaults)
+            _check_map_layers(source, layers.maps)
+        for name, condition in self.conditions.items():
+            source = f"config/experiments.yaml: conditions.{name}"
+            _check_layer(f"{source}.settings", condition.settings)
+            _check_map_layers(source, condition.maps)
+
+    def _check_demonstrations(self, run: Run) -> None:
+        wanted = self.demonstration_settings(run)
+        if wanted is None:
+            return
+        source, where = wanted.source, self._where(run)
+        check_name("condition", source.expert, self.conditions, f"{where}: demonstrations.expert")
+        if not source.joint and len(set(source.expert_seeds)) != n_agents(run.map_name):
+            raise SettingsError(
+                f"{where}: demonstrations.expert_seeds: independent experts need {n_agents(run.map_name)} different "
+                f"seeds, one per agent, found {list(source.expert_seeds)}; give more in `seeds` or here"
+            )
+        expert = self.settings(wanted.experts[0])
+        if expert.demonstrations is not None:
+            raise SettingsError(f"{where}: demonstrations.expert: {source.expert!r} learns from demonstrations itself")
+        if source.checkpoint_percent not in expert.policy_percents:
+            raise SettingsError(
+                f"{where}: demonstrations.checkpoint_percent: {source.expert!r} keeps no policy at "
+                f"{source.checkpoint_percent} %; its policy_percents are {list(expert.policy_percents)}"
+            )
+
+
+def merge(*layers: Mapping[str, Any]) -> Layer:
+    """Merge nested mappings; the later one wins, key by key."""
+    merged: Layer = {}
+    for layer in layers:
+        for key, value in layer.items():
+            both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+            merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def check_name(kind: str, name: str, valid: Iterable[str], source: str) -> None:
+    """Refuse a name that does not exist.
+
+    Raises:
+        SettingsError: names it, where it stands and the nearest valid one.
+    """
+    names = list(valid)
+    if name not in names:
+        raise SettingsError(f"{source}: unknown {kind} {name!r}; {did_you_mean(str(name), names)}")
+
+
+@cache
+def _maps() -> Mapping[str, Any]:
+    maps: Mapping[str, Any] = read_yaml(MAPS_FILE)["maps"]
+    return maps
+
+
+def map_names() -> tuple[str, ...]:
+    """The maps there are."""
+    return tuple(_maps())
+
+
+def n_agents(map_name: str) -> int:
+    """Number of allied units on a map.
+
+    Raises:
+        SettingsError: there is no such map.
+    """
+    check_name("map", map_name, map_names(), str(MAPS_FILE))
+    return sum(_maps()[map_name]["allies"].values())
+
+
+def scale_names(config_folder: str | Path) -> tuple[str, ...]:
+    """The scales there are: one file each."""
+    return tuple(sorted(path.stem for path in Path(config_folder, "scales").glob("*.yaml")))
+
+
+def _load_scale(folder: Path, overrides: Mapping[str, Any]) -> Scale:
+    chosen = {**read_yaml(folder / "config.yaml"), **overrides}
+    check_name("scale", str(chosen.get("scale")), scale_names(folder), "configuration")
+    path = folder / "scales" / f"{chosen['scale']}.yaml"
+    data: Layer = read_yaml(path)
+    layers = {key: merge(data.get(key, {}), chosen[key]) for key in ("defaults", "maps") if chosen.get(key)}
+    scale = Scale.from_mapping({**data, **chosen, **layers}, str(path))
+    if data.get("scale") != scale.scale:
+        raise SettingsError(f"{path}: scale: found {data.get('scale')!r}, expected the file's own name {scale.scale!r}")
+    return scale
+
+
+def _expand(conditions: Mapping[str, Condition]) -> dict[str, Condition]:
+    """One condition per checkpoint percentage where a condition lists several."""
+    expanded = {}
+    for name, condition in conditions.items():
+        if not condition.checkpoint_percents:
+            expanded[name] = condition
+        for percent in condition.checkpoint_percents:
+            fields = {"percent": percent, "millions": percent // 10}
+            expanded[name.format(**fields)] = condition.model_copy(
+                update={
+                    "label": condition.label.format(**fields),
+                    "paper_condition": condition.paper_condition and condition.paper_condition.format(**fields),
+                    "settings": merge(condition.settings, {"demonstrations": {"checkpoint_percent": percent}}),
+                    "checkpoint_percents": (),
+                }
+            )
+    return expanded
+
+
+def _needed_blocks(merged: Layer) -> Layer:
+    """Leave out what the run's algorithm and reward do not read; fill the blocks that they do."""
+    matching = merged.get("reward", "env") != "env"
+    needed = {merged.get("algorithm")} | ({"discriminator", "demonstrations"} if matching else set())
+    kept = {key: value for key, value in merged.items() if key not in BLOCKS or key in needed}
+    return kept | {key: merged.get(key, {}) for key in BLOCKS if key in needed}
+
+
+def _check_map_layers(source: str, layers: Mapping[str, Layer]) -> None:
+    for map_name, layer in layers.items():
+        check_name("map", map_name, map_names(), f"{source}: maps")
+        _check_layer(f"{source}: maps.{map_name}", layer)
+
+
+def _check_layer(source: str, layer: Mapping[str, Any], model: type[BaseModel] = RunSettings) -> None:
+    """Refuse a key that `model` does not have, in nested blocks too, even where no run reads the block."""
+    for key, value in layer.items():
+        valid = set(model.model_fields) | ({"preset"} if "first_action_leak" in model.model_fields else set())
+        check_name("key", key, valid, source)
+        block = _block_model(model, key)
+        if block is not None and isinstance(value, Mapping):
+            _check_layer(f"{source}.{key}", value, block)
+
+
+def _block_model(model: type[BaseModel], key: str) -> type[BaseModel] | None:
+    field = model.model_fields.get(key)
+    candidates = [] if field is None else [field.annotation, *getattr(field.annotation, "__args__", ())]
+    blocks = [one for one in candidates if isinstance(one, type) and issubclass(one, BaseModel)]
+    return blocks[0] if blocks else None

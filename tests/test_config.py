@@ -1,0 +1,96 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from dm2.config import DemonstrationSource, QMIXSettings, QuirkSettings, RunSettings, SettingsError
+
+MATCHING = {"reward": "mixed", "discriminator": {}, "demonstrations": {"expert": "ippo"}}
+
+
+def run(**changes: Any) -> dict[str, Any]:
+    identity = {"scale": "quick", "map_name": "3m", "condition": "ippo", "seed": 7, "algorithm": "ippo"}
+    lengths = {"env_steps": 100, "evaluation_interval": 10, "evaluation_episodes": 4}
+    return {**identity, **lengths, "ippo": {}, **changes}
+
+
+def refused(**changes: Any) -> str:
+    with pytest.raises(SettingsError) as error:
+        RunSettings.from_mapping(run(**changes), "settings.yaml")
+    return str(error.value)
+
+
+def test_written_settings_are_read_back_equal(tmp_path: Path) -> None:
+    settings = RunSettings.from_mapping(run(**MATCHING, quirks={"one_sided_huber": True}), "test")
+    settings.to_yaml(tmp_path / "settings.yaml")
+    assert RunSettings.from_yaml(tmp_path / "settings.yaml") == settings
+    assert "qmix" not in (tmp_path / "settings.yaml").read_text().splitlines()
+
+
+def test_unknown_key_names_file_key_and_nearest_valid_one() -> None:
+    assert refused(seeds=3) == "settings.yaml: unknown key 'seeds'; did you mean 'seed'?"
+    found = refused(ippo={"clip_eps": 0.1})
+    assert found == "settings.yaml: ippo: unknown key 'clip_eps'; did you mean 'clip_epsilon'?"
+
+
+def test_unknown_key_without_a_near_one_lists_all() -> None:
+    assert "expected one of batch_episodes, gradient_penalty" in refused(**MATCHING | {"discriminator": {"zzz": 1}})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"algorithm": "ipo"}, "settings.yaml: algorithm: Input should be 'ippo' or 'qmix', found 'ipo'"),
+        ({"ippo": {"gamma": 1.5}}, "settings.yaml: ippo.gamma: Input should be less than or equal to 1, found 1.5"),
+        ({"map_name": "../3m"}, "settings.yaml: map_name: String should match pattern"),
+        ({"ippo": None}, "algorithm 'ippo' with reward 'env' needs the block 'ippo'"),
+        ({"qmix": {}}, "algorithm 'ippo' with reward 'env' does not read the block 'qmix'; remove it"),
+        ({"reward": "gail"}, "algorithm 'ippo' with reward 'gail' needs the block 'discriminator'"),
+        ({"discriminator": {}}, "does not read the block 'discriminator'; remove it"),
+        ({"algorithm": "qmix", "qmix": {}, "ippo": None, **MATCHING}, "reward 'mixed' needs algorithm 'ippo'"),
+        ({"evaluation_interval": 101}, "evaluation_interval 101 exceeds env_steps 100"),
+        ({"policy_percents": [50, 20, 100]}, "policy_percents must rise and end with 100, found [50, 20, 100]"),
+        ({"policy_percents": [50]}, "policy_percents must rise and end with 100, found [50]"),
+    ],
+)
+def test_impossible_settings_are_refused(changes: dict[str, Any], message: str) -> None:
+    assert message in refused(**changes)
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        RunSettings.from_mapping(run(), "test").seed = 8  # type: ignore[misc]
+
+
+def test_broken_yaml_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text("scale: [quick")
+    with pytest.raises(SettingsError, match=r"settings\.yaml: not readable as YAML"):
+        RunSettings.from_yaml(path)
+
+
+def test_preset_turns_all_quirks_on_and_a_key_beside_it_wins() -> None:
+    quirks = QuirkSettings.from_mapping({"preset": "as_the_papers_code", "frozen_critic_head": False}, "test")
+    assert quirks == QuirkSettings.as_the_papers_code().model_copy(update={"frozen_critic_head": False})
+    assert all(QuirkSettings.as_the_papers_code().model_dump().values())
+
+
+def test_unknown_preset_is_refused() -> None:
+    with pytest.raises(SettingsError, match="unknown preset 'papers'; did you mean 'as_the_papers_code'"):
+        QuirkSettings.from_mapping({"preset": "papers"}, "test")
+
+
+def test_joint_experts_are_one_run() -> None:
+    with pytest.raises(SettingsError, match="expected one expert seed, found 2"):
+        DemonstrationSource.from_mapping({"expert": "ippo", "expert_seeds": [1, 2]}, "test")
+
+
+def test_replay_holds_a_batch() -> None:
+    with pytest.raises(SettingsError, match=r"batch_episodes is 32, more than replay_episodes \(8\) hold"):
+        QMIXSettings.from_mapping({"replay_episodes": 8}, "test")
+
+
+def test_every_setting_is_described() -> None:
+    for model in (RunSettings, QMIXSettings, QuirkSettings, DemonstrationSource):
+        assert [key for key, field in model.model_fields.items() if not field.description] == []
