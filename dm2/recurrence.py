@@ -1,8 +1,8 @@
 """GRU over many sequences of unequal lengths, with back-propagation through time.
 
-Sequences are packed: sorted by length, the longest first, and stored step by step, so that the sequences that still run
-at step t are a prefix of those that ran at step t - 1 and no padding is ever computed. With counts[t] sequences at step t,
-row sum(counts[:t]) + k is step t of sequence k (the layout of torch's PackedSequence).
+Sequences are packed: sorted by length, the longest first, and stored step by step, so that the sequences that still
+run at step t are a prefix of those that ran at step t - 1 and no padding is ever computed. With counts[t] sequences at
+step t, row sum(counts[:t]) + k is step t of sequence k (the layout of torch's PackedSequence).
 
 The gates are torch.nn.GRU's (Cho et al. 2014), their order in the weights too:
 
@@ -68,15 +68,15 @@ def gru(inputs: Tensor, counts: Tensor, hidden: Tensor, weights: GRUWeights) -> 
 
 
 def torch_gru(inputs: Tensor, counts: Tensor, hidden: Tensor, weights: GRUWeights) -> Tensor:
-    """The same by torch's own packed GRU: for other devices, and on a CPU the quicker one when no gradient is asked for."""
+    """The same by torch's own packed GRU: for other devices, and the quicker one where no gradient is asked for."""
     return torch.gru(inputs, counts, hidden[None], list(weights), True, 1, 0.0, torch.is_grad_enabled(), False)[0]
 
 
 class _Unroll(torch.autograd.Function):
     """The part of the GRU that must go step by step, with its gradient by hand.
 
-    Only the product with the hidden state is inside the loops; the input's product before them and the weights' gradients
-    after them are single matrix products over all rows. torch's own backward pass takes more than twice the time.
+    Only the product with the hidden state is inside the loops; the input's product before them and the weights'
+    gradients after them are single matrix products over all rows. torch's own takes more than twice the time.
     """
 
     @staticmethod

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -152,7 +153,8 @@ class Replay:
     def load_state(self, tensors: dict[str, Tensor]) -> None:
         """Hold what `state` returned."""
         numbers = sorted({name.split(".")[0] for name in tensors if "." in name})
-        self._blocks = [Episodes(**{name: tensors[f"{number}.{name}"] for name in _FIELDS}) for number in numbers]
+        blocks: list[dict[str, Any]] = [{name: tensors[f"{number}.{name}"] for name in _FIELDS} for number in numbers]
+        self._blocks = [Episodes(**block) for block in blocks]
         self._evicted = int(tensors["evicted"])
 
 

@@ -1,0 +1,375 @@
+"""QMIX: one value for the team, mixed from the agents' own values (Rashid et al. 2018), as PyMARL trains it.
+
+Every agent i has values Q_i(tau_i, a) of its own history tau_i, from one recurrent net that all agents share. A mixing
+net, whose weights depend on the global state s, makes the team's value of them:
+
+    Q_tot(s, q) = w_2(s) . elu(W_1(s) q + b_1(s)) + V(s),    W_1, w_2 >= 0
+
+It never falls when a q_i rises, so that each agent's own best action is its part of the team's best one. Training is
+double Q-learning: the online nets choose the next actions, the target nets (theta^-, copied now and then) value them.
+
+    a*_i   = argmax over available a of Q_i(tau'_i, a; theta)
+    y      = r + gamma * c * Q_tot(s', Q_i(tau'_i, a*_i; theta^-); theta^-)
+    loss   = mean over the steps played of (Q_tot(s, Q_i(tau_i, a_i; theta); theta) - y)^2
+
+c is 0 where the step decided the battle and 1 otherwise; an end by the episode limit decides nothing, so that the value
+of the last observation counts. Whole episodes are replayed, and gradients flow back through all their steps.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from dm2.config import QMIXSettings, QuirkSettings
+from dm2.randomness import generator_state, restore_generator, stream
+from dm2.recurrence import GRUWeights, gru
+from dm2.replay import Replay, ReplayBatch
+from dm2.rollout import ActResult, Episodes, Hidden
+
+if TYPE_CHECKING:
+    from dm2.backends import EnvSpec
+
+Parameters = dict[str, Tensor]
+
+
+def agent_shapes(spec: EnvSpec, settings: QMIXSettings) -> dict[str, tuple[int, ...]]:
+    """Shapes of the shared agent's parameters: Linear, ReLU, GRU, Linear."""
+    inputs, hidden = spec.obs_size + spec.n_actions + spec.n_agents, settings.hidden_size
+    return {
+        "agent.encoder.weight": (hidden, inputs),
+        "agent.encoder.bias": (hidden,),
+        "agent.gru.input_weight": (3 * hidden, hidden),
+        "agent.gru.hidden_weight": (3 * hidden, hidden),
+        "agent.gru.input_bias": (3 * hidden,),
+        "agent.gru.hidden_bias": (3 * hidden,),
+        "agent.values.weight": (spec.n_actions, hidden),
+        "agent.values.bias": (spec.n_actions,),
+    }
+
+
+def mixer_shapes(spec: EnvSpec, settings: QMIXSettings) -> dict[str, tuple[int, ...]]:
+    """Shapes of the mixer's parameters: what turns a state into W_1 and w_2 (two layers), b_1 (one) and V (two)."""
+    state, embed, hyper = spec.state_size, settings.mixer_embed, settings.hypernet_size
+    layers = {
+        "mixer.w1.first": (hyper, state),
+        "mixer.w1.second": (spec.n_agents * embed, hyper),
+        "mixer.w2.first": (hyper, state),
+        "mixer.w2.second": (embed, hyper),
+        "mixer.b1": (embed, state),
+        "mixer.v.first": (embed, state),
+        "mixer.v.second": (1, embed),
+    }
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, (outputs, inputs) in layers.items():
+        shapes |= {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
+    return shapes
+
+
+def initial_parameters(spec: EnvSpec, settings: QMIXSettings, generator: np.random.Generator) -> Parameters:
+    """Draw all parameters uniformly within +-1/sqrt(inputs of the layer), the GRU's within +-1/sqrt(its units).
+
+    These are the defaults of torch's layers, which PyMARL leaves as they are.
+    """
+    shapes = agent_shapes(spec, settings) | mixer_shapes(spec, settings)
+    parameters = {}
+    for name, shape in shapes.items():
+        fan_in = settings.hidden_size if ".gru." in name else shapes[name.replace(".bias", ".weight")][1]
+        bound = 1.0 / math.sqrt(fan_in)
+        parameters[name] = torch.from_numpy(generator.uniform(-bound, bound, shape).astype(np.float32))
+    return parameters
+
+
+def build_inputs(obs: Tensor, last_actions: Tensor, agents: Tensor, n_actions: int, n_agents: int) -> Tensor:
+    """What the shared net sees: own observation, own last action one-hot (zeros before the first), own number one-hot.
+
+    Args:
+        obs: float32 [..., obs_size].
+        last_actions: int64 [...], -1 before an episode's first action.
+        agents: number of the agent, int64, broadcasts to [...].
+        n_actions: width of the action's one-hot.
+        n_agents: width of the number's one-hot.
+
+    Returns:
+        float32 [..., obs_size + n_actions + n_agents].
+    """
+    actions = torch.eye(n_actions + 1, device=obs.device)[:, 1:][last_actions + 1]
+    numbers = torch.eye(n_agents, device=obs.device)[agents.expand_as(last_actions)]
+    return torch.cat([obs, actions, numbers], dim=-1)
+
+
+def gru_weights(parameters: Parameters) -> GRUWeights:
+    """The shared agent's GRU."""
+    return GRUWeights(*(parameters[f"agent.gru.{name}"] for name in GRUWeights._fields))
+
+
+def agent_values(parameters: Parameters, batch: ReplayBatch) -> Tensor:
+    """Q_i of all actions at every row of a batch of whole episodes, float32 [rows, A, n_actions]."""
+    rows, agents = batch.last_actions.shape
+    n_actions = batch.avail_actions.shape[-1]
+    inputs = build_inputs(batch.obs, batch.last_actions, torch.arange(agents), n_actions, agents)
+    features = _linear(parameters, "agent.encoder", inputs.flatten(0, 1)).relu()
+    start = features.new_zeros(int(batch.counts[0]) * agents, parameters["agent.gru.hidden_weight"].shape[1])
+    hidden = gru(features, batch.counts * agents, start, gru_weights(parameters))
+    return _linear(parameters, "agent.values", hidden).view(rows, agents, n_actions)
+
+
+def mix(parameters: Parameters, agent_q: Tensor, state: Tensor) -> Tensor:
+    """Q_tot of the agents' values.
+
+    Args:
+        parameters: of the mixer.
+        agent_q: one value per agent, float32 [rows, A].
+        state: float32 [rows, state_size].
+
+    Returns:
+        float32 [rows].
+    """
+    rows, agents = agent_q.shape
+    first = _linear(parameters, "mixer.w1.second", _linear(parameters, "mixer.w1.first", state).relu()).abs()
+    second = _linear(parameters, "mixer.w2.second", _linear(parameters, "mixer.w2.first", state).relu()).abs()
+    bias = _linear(parameters, "mixer.b1", state)
+    value = _linear(parameters, "mixer.v.second", _linear(parameters, "mixer.v.first", state).relu())[:, 0]
+    hidden = functional.elu((agent_q[:, :, None] * first.view(rows, agents, -1)).sum(1) + bias)
+    return (hidden * second).sum(1) + value
+
+
+def double_q(online: Tensor, target: Tensor, avail_actions: Tensor) -> Tensor:
+    """The target net's values of the actions that the online net finds best among the available ones.
+
+    Args:
+        online: float32 [..., n_actions].
+        target: float32 [..., n_actions].
+        avail_actions: bool [..., n_actions].
+
+    Returns:
+        float32 [...].
+    """
+    best = online.masked_fill(~avail_actions, -torch.inf).argmax(-1, keepdim=True)
+    return target.gather(-1, best)[..., 0]
+
+
+def td_targets(reward: Tensor, continues: Tensor, next_values: Tensor, gamma: float) -> Tensor:
+    """Targets y = r + gamma * c * Q_tot(next), with c False where the battle was decided; all [steps]."""
+    return reward + gamma * torch.where(continues, next_values, 0.0)
+
+
+def epsilon_at(env_steps: int, settings: QMIXSettings) -> float:
+    """Share of random actions after so many env steps: falls linearly, then stays."""
+    progress = min(1.0, env_steps / settings.epsilon_anneal_env_steps)
+    return settings.epsilon_start + progress * (settings.epsilon_finish - settings.epsilon_start)
+
+
+def epsilon_greedy(values: Tensor, avail_actions: Tensor, epsilon: float, uniform: Tensor) -> Tensor:
+    """The best available action, or with probability epsilon any available one.
+
+    One uniform number serves both: below epsilon it is spread over the available actions.
+
+    Args:
+        values: float32 [..., n_actions].
+        avail_actions: bool [..., n_actions], at least one True.
+        epsilon: in [0, 1].
+        uniform: float32 [...] in [0, 1).
+
+    Returns:
+        int64 [...].
+    """
+    greedy = values.masked_fill(~avail_actions, -torch.inf).argmax(-1)
+    if epsilon == 0.0:
+        return greedy
+    available = avail_actions.cumsum(-1)  # 1 at the first available action, 2 at the second, ...
+    number = available[..., -1]
+    pick = torch.minimum((uniform / epsilon * number).long(), number - 1)
+    anything = (available > pick[..., None]).long().argmax(-1)
+    return torch.where(uniform < epsilon, anything, greedy)
+
+
+def _linear(parameters: Parameters, name: str, inputs: Tensor) -> Tensor:
+    return functional.linear(inputs, parameters[f"{name}.weight"], parameters[f"{name}.bias"])
+
+
+class QMIXPolicy:
+    """The team acting by its shared agent, epsilon-greedily; epsilon 0 is greedy."""
+
+    def __init__(self, parameters: Parameters, spec: EnvSpec, epsilon: float) -> None:
+        if not 0.0 <= epsilon <= 1.0:
+            raise ValueError(f"epsilon: found {epsilon}, expected a probability between 0 and 1")
+        self.parameters = {name: value.detach() for name, value in parameters.items() if name.startswith("agent.")}
+        self.spec = spec
+        self.epsilon = epsilon
+        self._agents = torch.arange(spec.n_agents)[:, None]
+
+    def initial_hidden(self, n_battles: int) -> Hidden:
+        """Zeros, [A, n_battles, H]."""
+        size = self.parameters["agent.gru.hidden_weight"].shape[1]
+        return {"hidden": torch.zeros(self.spec.n_agents, n_battles, size)}
+
+    @torch.no_grad()
+    def act(
+        self, obs: Tensor, last_actions: Tensor, avail_actions: Tensor, hidden: Hidden, uniform: Tensor
+    ) -> ActResult:
+        """Choose the actions of one step; see dm2.rollout.Policy."""
+        inputs = build_inputs(obs, last_actions, self._agents, self.spec.n_actions, self.spec.n_agents)
+        features = _linear(self.parameters, "agent.encoder", inputs.flatten(0, 1)).relu()
+        state = torch.gru_cell(features, hidden["hidden"].flatten(0, 1), *gru_weights(self.parameters))
+        values = _linear(self.parameters, "agent.values", state).view(avail_actions.shape)
+        actions = epsilon_greedy(values, avail_actions, self.epsilon, uniform)
+        return ActResult(actions, {"hidden": state.view_as(hidden["hidden"])})
+
+
+class Loss(NamedTuple):
+    """One batch's loss and what is reported of it."""
+
+    td_loss: Tensor
+    q_mean: Tensor
+    target_mean: Tensor
+
+
+class QMIX:
+    """Learner: replays whole episodes, one gradient step per collection."""
+
+    keeps_state = True
+
+    def __init__(self, spec: EnvSpec, settings: QMIXSettings, quirks: QuirkSettings, seed: int) -> None:
+        """Draw the nets.
+
+        Args:
+            spec: sizes of the environment.
+            settings: hyper-parameters.
+            quirks: taken so that all learners are built alike; none of them touches QMIX's own update.
+            seed: of the run.
+        """
+        self.spec = spec
+        self.settings = settings
+        self.episodes_per_update = settings.n_battles
+        self.parameters = initial_parameters(spec, settings, stream(seed, "initialisation"))
+        self.target = {name: value.clone() for name, value in self.parameters.items()}
+        self.square_average = {name: torch.zeros_like(value) for name, value in self.parameters.items()}
+        self.replay = Replay(settings.replay_episodes)
+        self.generator = stream(seed, "minibatch")
+        self.env_steps = 0
+        self.episodes = 0
+        self.target_updated_at = 0  # episodes
+        for value in self.parameters.values():
+            value.requires_grad_()
+
+    @property
+    def epsilon(self) -> float:
+        """Share of random actions in the next collection."""
+        return epsilon_at(self.env_steps, self.settings)
+
+    def policy(self) -> QMIXPolicy:
+        """Who collects: epsilon-greedy."""
+        return QMIXPolicy(self.parameters, self.spec, self.epsilon)
+
+    def greedy_policy(self) -> QMIXPolicy:
+        """Who is evaluated."""
+        return QMIXPolicy(self.parameters, self.spec, epsilon=0.0)
+
+    def learn(self, episodes: Episodes) -> dict[str, float]:
+        """Store a collection and take one gradient step; the numbers are nan until the replay holds a batch."""
+        epsilon = self.epsilon
+        self.replay.add(episodes)
+        metrics = dict.fromkeys(("td_loss", "q_mean", "target_mean", "gradient_norm"), math.nan)
+        if len(self.replay) >= self.settings.batch_episodes:
+            metrics = self.gradient_step(self.replay.sample(self.settings.batch_episodes, self.generator))
+        # PyMARL counts the episodes before this collection
+        if self.episodes - self.target_updated_at >= self.settings.target_update_episodes:
+            self.update_target()
+            self.target_updated_at = self.episodes
+        self.env_steps += episodes.rows
+        self.episodes += episodes.n_episodes
+        return metrics | {"epsilon": epsilon}
+
+    def loss(self, batch: ReplayBatch) -> Loss:
+        """Mean squared error of Q_tot over the steps played."""
+        online = agent_values(self.parameters, batch)
+        with torch.no_grad():
+            target = agent_values(self.target, batch)
+            next_q = double_q(online, target, batch.avail_actions)
+            next_values = mix(self.target, next_q[batch.following], batch.state[batch.following])
+            targets = td_targets(batch.reward, batch.continues, next_values, self.settings.gamma)
+        chosen = online[batch.played].gather(-1, batch.actions[..., None])[..., 0]
+        q_total = mix(self.parameters, chosen, batch.state[batch.played])
+        return Loss((q_total - targets).square().mean(), q_total.detach().mean(), targets.mean())
+
+    def gradient_step(self, batch: ReplayBatch) -> dict[str, float]:
+        """Descend the loss of a batch: clipped gradient, RMSprop."""
+        loss = self.loss(batch)
+        gradients = torch.autograd.grad(loss.td_loss, list(self.parameters.values()))
+        norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(gradient) for gradient in gradients]))
+        scale = (self.settings.max_gradient_norm / (norm + 1e-6)).clamp(max=1.0)
+        for (name, parameter), gradient in zip(self.parameters.items(), gradients, strict=True):
+            rmsprop(parameter, self.square_average[name], gradient * scale, self.settings)
+        metrics = {name: float(value.detach()) for name, value in loss._asdict().items()}
+        return metrics | {"gradient_norm": float(norm)}
+
+    def update_target(self) -> None:
+        """Copy the online nets into the target nets."""
+        for name, value in self.parameters.items():
+            self.target[name].copy_(value.detach())
+
+    def policy_state(self) -> Parameters:
+        """What a policy file holds: the shared agent."""
+        return {name: value.detach() for name, value in self.parameters.items() if name.startswith("agent.")}
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that training goes on from; the tensors themselves, not copies."""
+        generator = json.dumps(generator_state(self.generator)).encode()
+        counters = torch.tensor([self.env_steps, self.episodes, self.target_updated_at])
+        return (
+            {f"online.{name}": value.detach() for name, value in self.parameters.items()}
+            | {f"target.{name}": value for name, value in self.target.items()}
+            | {f"square_average.{name}": value for name, value in self.square_average.items()}
+            | {f"replay.{name}": value for name, value in self.replay.state().items()}
+            | {"counters": counters, "generator": torch.frombuffer(bytearray(generator), dtype=torch.uint8)}
+        )
+
+    @torch.no_grad()
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from what `state` returned.
+
+        Raises:
+            ValueError: a parameter is missing or has another shape.
+        """
+        groups = {"online": self.parameters, "target": self.target, "square_average": self.square_average}
+        for group, own in groups.items():
+            copy_into(own, _group(tensors, group), group)
+        self.replay.load_state(_group(tensors, "replay"))
+        self.env_steps, self.episodes, self.target_updated_at = tensors["counters"].tolist()
+        restore_generator(self.generator, json.loads(bytes(tensors["generator"].tolist())))
+
+
+@torch.no_grad()
+def rmsprop(parameter: Tensor, square_average: Tensor, gradient: Tensor, settings: QMIXSettings) -> None:
+    """One step of RMSprop in place: v = alpha v + (1 - alpha) g^2; theta -= lr g / (sqrt(v) + epsilon)."""
+    square_average.mul_(settings.rmsprop_alpha).addcmul_(gradient, gradient, value=1.0 - settings.rmsprop_alpha)
+    parameter.addcdiv_(gradient, square_average.sqrt().add_(settings.rmsprop_epsilon), value=-settings.learning_rate)
+
+
+def copy_into(own: Parameters, given: Mapping[str, Tensor], what: str) -> None:
+    """Copy parameters of the same names and shapes.
+
+    Raises:
+        ValueError: names or a shape differ.
+    """
+    if own.keys() != given.keys():
+        missing, unknown = sorted(own.keys() - given.keys()), sorted(given.keys() - own.keys())
+        raise ValueError(f"{what}: missing parameters {missing}, unknown parameters {unknown}; is it QMIX's?")
+    for name, value in own.items():
+        if value.shape != given[name].shape:
+            raise ValueError(
+                f"{what}.{name}: found shape {list(given[name].shape)}, expected {list(value.shape)}; another map's?"
+            )
+        value.detach().copy_(given[name])
+
+
+def _group(tensors: Mapping[str, Tensor], group: str) -> dict[str, Tensor]:
+    return {name.removeprefix(f"{group}."): value for name, value in tensors.items() if name.startswith(f"{group}.")}
