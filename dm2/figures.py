@@ -1,0 +1,470 @@
+"""Figures of win rates, from tables alone: description -> the numbers to draw -> PDF, PNG and the CSV that was drawn.
+
+A figure is data: panels, each a map and the conditions shown on it. Drawing has two steps, `drawn_rows` (everything
+that will be on paper, as one table) and `draw` (that table on axes), so that the CSV beside a figure is what it shows.
+The same CSV gives the same bytes.
+
+How to read every figure: solid line and band are the mean and sd over our seeds; the dashed line is the win rate of
+the demonstrations that the condition of that colour learns from; thin lines with hollow markers are the paper's
+StarCraft II curves, dotted where they were hard to digitise. Where our training is much shorter than the paper's, the
+paper's curves get axes of their own beside ours, since on a common time axis one of the two would shrink to nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from dm2.experiments import Matrix
+from dm2.results import ResultsError, seed_curves, write_table
+from dm2.statistics import mean_and_sd
+from dm2.storage import atomic_path
+
+OURS, PAPER, DEMONSTRATIONS = "ours", "paper", "demonstrations"
+DRAWN = ["panel", "map_name", "condition", "series", "env_steps", "win_rate", "sd", "n_seeds", "env_steps_cut"]
+DRAWN += ["paper_condition", "paper_figure", "quality"]
+"""Columns of the table that a figure draws, after scale and backend."""
+PAPER_LABEL = "paper (StarCraft II)"
+PAPER_FIGURES = ("core", "gail_only", "bc_pretrain", "demo_ablation", "state_action", "all_demos")
+"""The paper's figures in the order in which a condition's curve is looked for; the last is of low quality."""
+
+# Okabe and Ito's colour-blind safe set without its yellow; markers tell the lines apart in greyscale.
+COLOURS = ("#000000", "#E69F00", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#7F7F7F")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "p")
+COLUMN_INCHES, PANEL_INCHES, LINE_INCHES = 3.5, 1.45, 0.12
+OVERLAY_SHARE = 0.5
+"""Share of the paper's training length from which on our curves and the paper's fit on one time axis."""
+
+STYLE: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 7,
+    "axes.titlesize": 7,
+    "axes.labelsize": 7,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 6.5,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "legend.fontsize": 6.5,
+    "legend.frameon": False,
+    "pdf.fonttype": 42,  # editable text
+    "savefig.dpi": 300,
+}
+
+
+@dataclass(frozen=True)
+class Condition:
+    """How one condition looks, the same in every figure.
+
+    Args:
+        name: condition, as in the tables.
+        label: text of the legend.
+        colour: colour of its lines.
+        marker: marker of its lines.
+        paper_condition: its name in the paper's tables; None where the paper has no such condition.
+    """
+
+    name: str
+    label: str
+    colour: str
+    marker: str
+    paper_condition: str | None = None
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes of a figure: some conditions on one map."""
+
+    title: str
+    map_name: str
+    conditions: tuple[Condition, ...]
+
+
+@dataclass(frozen=True)
+class FigureDescription:
+    """A figure as data.
+
+    Args:
+        title: first line above the axes.
+        panels: what each pair of axes shows.
+        paper_figure: figure of the paper whose curves are preferred where a condition is in several.
+    """
+
+    title: str
+    panels: tuple[Panel, ...]
+    paper_figure: str = PAPER_FIGURES[0]
+
+    def conditions(self) -> tuple[Condition, ...]:
+        """The conditions of all panels, each once, in order of appearance."""
+        return tuple(dict.fromkeys(condition for panel in self.panels for condition in panel.conditions))
+
+
+def describe(matrix: Matrix, figure: str) -> FigureDescription:
+    """A figure of config/experiments.yaml as it looks at one scale: a panel per map that runs any of its conditions.
+
+    Raises:
+        SettingsError: there is no such figure.
+    """
+    maps = matrix.figure_maps(figure)
+    settings = matrix.figures[figure]
+    looks = {
+        name: Condition(name, condition.label, *look, condition.paper_condition)
+        for (name, condition), look in zip(matrix.conditions.items(), looks_of(matrix.conditions), strict=True)
+    }
+    panels = tuple(
+        Panel(name, name, tuple(looks[one] for one in settings.conditions if one in matrix.scale.runs[name]))
+        for name in maps
+    )
+    return FigureDescription(settings.title, panels, figure if figure in PAPER_FIGURES else PAPER_FIGURES[0])
+
+
+def looks_of(declared: Iterable[str]) -> list[tuple[str, str]]:
+    """Colour and marker of every declared condition, by its place in the declaration.
+
+    A condition added at the end changes no other's look. `X_30`, a rung of the ladder of demonstrations of a declared
+    condition X, is a shade of its own from a sequential map, light to dark with the percentage.
+
+    Args:
+        declared: names of all conditions of config/experiments.yaml, in its order.
+    """
+    names = list(declared)
+    rungs = {
+        name: int(match[2]) for name in names if (match := re.fullmatch(r"(.+)_(\d+)", name)) and match[1] in names
+    }
+    plain = [name for name in names if name not in rungs]
+    shades = mpl.colormaps["viridis_r"]
+    return [
+        (to_hex(shades(0.05 + 0.9 * rungs[name] / 100)), MARKERS[rungs[name] // 10 % len(MARKERS)])
+        if name in rungs
+        else (COLOURS[plain.index(name) % len(COLOURS)], MARKERS[plain.index(name) % len(MARKERS)])
+        for name in names
+    ]
+
+
+# --- what is drawn -------------------------------------------------------------------------------------------------
+
+
+def drawn_rows(
+    description: FigureDescription, curves: pd.DataFrame, demonstrations: pd.DataFrame, paper_curves: pd.DataFrame
+) -> pd.DataFrame:
+    """Everything a figure shows, as one table.
+
+    Args:
+        description: the figure.
+        curves: `results/<scale>/learning_curves.csv`.
+        demonstrations: `results/<scale>/demonstrations.csv`; may be empty.
+        paper_curves: `results/paper/paper_curves.csv`.
+
+    Returns:
+        Rows by panel, condition and series (ours, demonstrations, paper); a demonstration row has no env_steps.
+
+    Raises:
+        ResultsError: none of the figure's conditions was run on any of its maps.
+    """
+    parts = [
+        part
+        for panel in description.panels
+        for condition in panel.conditions
+        for part in (
+            _our_rows(panel, condition, curves),
+            _demonstration_rows(panel, condition, demonstrations),
+            _paper_rows(panel, condition, paper_curves, description.paper_figure),
+        )
+    ]
+    rows = (
+        pd.concat([part for part in parts if len(part)], ignore_index=True) if any(map(len, parts)) else pd.DataFrame()
+    )
+    if rows.empty or not (rows["series"] == OURS).any():
+        wanted = ", ".join(f"{c.name} on {p.map_name}" for p in description.panels for c in p.conditions)
+        raise ResultsError(f"figure {description.title!r}: found none of its runs in the learning curves: {wanted}")
+    rows.insert(0, "backend", curves["backend"].iloc[0])
+    rows.insert(0, "scale", curves["scale"].iloc[0])
+    return rows
+
+
+def _rows(panel: Panel, condition: Condition, series: str, **columns: object) -> pd.DataFrame:
+    names = {"panel": panel.title, "map_name": panel.map_name, "condition": condition.name, "series": series}
+    return pd.DataFrame(names | columns).reindex(columns=DRAWN)
+
+
+def _our_rows(panel: Panel, condition: Condition, curves: pd.DataFrame) -> pd.DataFrame:
+    if not ((curves["map_name"] == panel.map_name) & (curves["condition"] == condition.name)).any():
+        return pd.DataFrame()  # named under the figure as not run
+    runs = seed_curves(curves, panel.map_name, condition.name)
+    mean, sd = mean_and_sd(runs.win_rate)
+    return _rows(
+        panel,
+        condition,
+        OURS,
+        env_steps=runs.env_steps,
+        win_rate=mean,
+        sd=sd,
+        n_seeds=len(runs.seeds),
+        env_steps_cut=runs.env_steps_cut,
+    )
+
+
+def _demonstration_rows(panel: Panel, condition: Condition, demonstrations: pd.DataFrame) -> pd.DataFrame:
+    here = demonstrations["map_name"] == panel.map_name
+    win_rate = demonstrations.loc[here & (demonstrations["condition"] == condition.name), "win_rate"]
+    return _rows(panel, condition, DEMONSTRATIONS, env_steps=np.nan, win_rate=win_rate.to_numpy())
+
+
+def _paper_rows(panel: Panel, condition: Condition, paper: pd.DataFrame, paper_figure: str) -> pd.DataFrame:
+    chosen = paper[(paper["map"] == panel.map_name) & (paper["condition"] == condition.paper_condition)]
+    if chosen.empty:
+        return pd.DataFrame()
+    order = [paper_figure, *PAPER_FIGURES]
+    source = min(chosen["figure"].unique(), key=order.index)
+    curve = chosen[chosen["figure"] == source].drop_duplicates("env_steps").sort_values("env_steps")
+    return _rows(
+        panel,
+        condition,
+        PAPER,
+        env_steps=curve["env_steps"].to_numpy(),
+        win_rate=curve["win_rate"].to_numpy(),
+        sd=curve["sd"].to_numpy(),
+        n_seeds=5,
+        paper_condition=condition.paper_condition,
+        paper_figure=source,
+        quality=curve["quality"].to_numpy(),
+    )
+
+
+# --- drawing -------------------------------------------------------------------------------------------------------
+
+
+def draw(description: FigureDescription, rows: pd.DataFrame) -> Figure:
+    """Draw the table of `drawn_rows`.
+
+    Args:
+        description: the figure; its panels and looks.
+        rows: what to draw.
+
+    Returns:
+        The figure, one column wide. Nothing is saved.
+    """
+    with mpl.rc_context(STYLE):
+        return _draw_beside(description, rows) if paper_needs_own_axes(rows) else _draw_over(description, rows)
+
+
+def paper_needs_own_axes(rows: pd.DataFrame) -> bool:
+    """Whether the paper's training is so much longer than ours that both cannot share a time axis."""
+    longest = rows.groupby("series")["env_steps"].max()
+    return PAPER in longest and longest[OURS] < OVERLAY_SHARE * longest[PAPER]
+
+
+def _draw_beside(description: FigureDescription, rows: pd.DataFrame) -> Figure:
+    figure, axes = _empty_axes(len(description.panels), 2)
+    last_with_paper = max(i for i, panel in enumerate(description.panels) if len(_series(rows, panel, PAPER)))
+    for i, (panel, (left, right)) in enumerate(zip(description.panels, axes, strict=True)):
+        _draw_ours(left, panel, rows)
+        _dress(left, panel.title, time_label=i == len(axes) - 1, rate_label=True)
+        if len(_series(rows, panel, PAPER)):
+            _draw_paper(right, panel, rows)
+            _dress(right, f"{panel.title}, {PAPER_LABEL}", time_label=i == last_with_paper, rate_label=False)
+        else:
+            right.set_axis_off()
+            right.text(0.5, 0.5, "not in the paper's figures", ha="center", va="center", color="0.4")
+    return _finish(figure, description, rows)
+
+
+def _draw_over(description: FigureDescription, rows: pd.DataFrame) -> Figure:
+    n_columns = min(2, len(description.panels))
+    n_rows = -(-len(description.panels) // n_columns)
+    figure, axes = _empty_axes(n_rows, n_columns)
+    for i, (panel, ax) in enumerate(zip(description.panels, axes.flat, strict=False)):
+        _draw_paper(ax, panel, rows)
+        _draw_ours(ax, panel, rows)
+        is_lowest = i + n_columns >= len(description.panels)
+        _dress(ax, panel.title, time_label=is_lowest, rate_label=i % n_columns == 0)
+    for ax in axes.flat[len(description.panels) :]:
+        ax.set_axis_off()
+    return _finish(figure, description, rows)
+
+
+def _empty_axes(n_rows: int, n_columns: int) -> tuple[Figure, np.ndarray]:
+    figure = Figure(figsize=(COLUMN_INCHES, PANEL_INCHES * n_rows))
+    return figure, figure.subplots(n_rows, n_columns, squeeze=False)
+
+
+def _series(rows: pd.DataFrame, panel: Panel, series: str, condition: Condition | None = None) -> pd.DataFrame:
+    chosen = rows[(rows["panel"] == panel.title) & (rows["series"] == series)]
+    return chosen if condition is None else chosen[chosen["condition"] == condition.name]
+
+
+def _draw_ours(ax: Axes, panel: Panel, rows: pd.DataFrame) -> None:
+    for order, condition in enumerate(panel.conditions):
+        curve = _series(rows, panel, OURS, condition)
+        steps, mean, sd = (curve[column].to_numpy(float) for column in ("env_steps", "win_rate", "sd"))
+        low, high = np.clip(mean - sd, 0, 1), np.clip(mean + sd, 0, 1)
+        ax.fill_between(steps, low, high, color=condition.colour, alpha=0.15, linewidth=0, zorder=2)
+        every = _marker_places(len(steps), order, len(panel.conditions))
+        ax.plot(steps, mean, color=condition.colour, marker=condition.marker, markevery=every, **_OUR_LINE)
+        for win_rate in _series(rows, panel, DEMONSTRATIONS, condition)["win_rate"]:
+            dashes = (4 * order, (4, 3))  # shifted, so that equal win rates show both colours
+            ax.axhline(win_rate, color=condition.colour, **(_DEMONSTRATION_LINE | {"linestyle": dashes}))
+            at_edge = {"transform": ax.get_yaxis_transform(), "clip_on": False, "color": condition.colour}
+            ax.plot([1], [win_rate], marker=condition.marker, markersize=2.4, **at_edge)
+
+
+def _draw_paper(ax: Axes, panel: Panel, rows: pd.DataFrame) -> None:
+    for order, condition in enumerate(panel.conditions):
+        curve = _series(rows, panel, PAPER, condition)
+        every = _marker_places(len(curve), order, len(panel.conditions))
+        style = ":" if (curve["quality"] == "low").any() else "-"
+        look = {"color": condition.colour, "marker": condition.marker, "linestyle": style, "markevery": every}
+        ax.plot(curve["env_steps"], curve["win_rate"], **(look | _PAPER_LINE))
+
+
+_OUR_LINE: dict[str, Any] = {
+    "linewidth": 1.2,
+    "markersize": 3.2,
+    "markeredgecolor": "white",
+    "markeredgewidth": 0.4,
+    "zorder": 4,
+}
+_PAPER_LINE: dict[str, Any] = {
+    "linewidth": 0.6,
+    "markersize": 2.6,
+    "markerfacecolor": "white",
+    "markeredgewidth": 0.6,
+    "zorder": 3,
+}
+_DEMONSTRATION_LINE: dict[str, Any] = {"linestyle": (0, (4, 3)), "linewidth": 0.8, "zorder": 3}
+
+
+def _marker_places(points: int, order: int, n_conditions: int) -> list[int]:
+    # about five per line, shifted from condition to condition so that markers of close lines do not cover each other
+    spacing = max(points / 5, 1)
+    start = spacing * (order + 0.5) / n_conditions
+    return sorted({min(int(start + i * spacing), points - 1) for i in range(5)} & set(range(points)))
+
+
+def _dress(ax: Axes, title: str, time_label: bool, rate_label: bool) -> None:
+    ax.set_title(title, loc="left", pad=3)
+    ax.set_ylim(-0.03, 1.03)
+    ax.set_yticks([0, 0.5, 1])
+    ax.set_xlim(left=0)
+    ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda steps, _: format_steps(steps)))
+    ax.grid(axis="y", color="0.9", linewidth=0.5)
+    ax.set_axisbelow(True)
+    if time_label:
+        ax.set_xlabel("env steps")
+    if rate_label:
+        ax.set_ylabel("win rate")
+    else:
+        ax.tick_params(labelleft=False)
+
+
+def format_steps(steps: float) -> str:
+    """Env steps as 0, 250k or 1.5M."""
+    if steps >= 1e6:
+        return f"{steps / 1e6:.3g}M"
+    return f"{steps / 1e3:.3g}k" if steps >= 1e3 else f"{steps:.3g}"
+
+
+def _finish(figure: Figure, description: FigureDescription, rows: pd.DataFrame) -> Figure:
+    """Add head, legend and notes in strips of their own, above and below the panels."""
+    handles, notes = _legend_handles(description, rows), reported(description, rows)
+    head, foot = 0.30, LINE_INCHES * len(notes)
+    below = foot + LINE_INCHES * 1.15 * -(-len(handles) // 2) + 0.05
+    height = figure.get_figheight() + head + below
+    figure.set_figheight(height)
+    panels = (0, below / height, 1, 1 - (head + below) / height)
+    figure.set_layout_engine(ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, rect=panels))
+    figure.text(0.01, 1 - 0.04 / height, f"{description.title}\n{provenance(rows)}", va="top")
+    figure.legend(
+        handles=handles, loc="lower left", bbox_to_anchor=(0, foot / height), ncols=2, columnspacing=1, handlelength=2.4
+    )
+    figure.text(0.01, 0.02 / height, "\n".join(notes), va="bottom", fontsize=6, color="0.3")
+    return figure
+
+
+def provenance(rows: pd.DataFrame) -> str:
+    """What made our curves: engine, scale and seeds, for the head of a figure."""
+    engine = str(rows["backend"].iloc[0]).replace("simulator", "built-in simulator")
+    seeds = rows.loc[rows["series"] == OURS, "n_seeds"].astype(int)
+    count = str(seeds.min()) if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
+    over = "1 seed" if count == "1" else f"mean and sd over {count} seeds"
+    return f"{engine}, scale {rows['scale'].iloc[0]}, {over}"
+
+
+def reported(description: FigureDescription, rows: pd.DataFrame) -> list[str]:
+    """What a reader must know beside the curves: conditions without runs, seeds cut to their common part."""
+    notes = []
+    ours = rows[rows["series"] == OURS]
+    drawn = set(zip(ours["panel"], ours["condition"], strict=True))
+    wanted = [(panel.title, condition.name) for panel in description.panels for condition in panel.conditions]
+    if absent := [f"{name} on {title}" for title, name in wanted if (title, name) not in drawn]:
+        notes.append(f"not run: {', '.join(absent)}")
+    for (title, name), curve in ours.groupby(["panel", "condition"], sort=False):
+        spacing = curve["env_steps"].diff().max()
+        if (cut := curve["env_steps_cut"].iloc[0]) > spacing:  # less is only where the last evaluation fell
+            notes.append(f"{name} on {title}: seeds of unequal length, {format_steps(cut)} env steps left out")
+    return notes
+
+
+def _legend_handles(description: FigureDescription, rows: pd.DataFrame) -> list[Line2D]:
+    shown = set(rows["condition"])
+    handles = [
+        Line2D([], [], color=c.colour, marker=c.marker, label=c.label, **_OUR_LINE)
+        for c in description.conditions()
+        if c.name in shown
+    ]
+    if (rows["series"] == DEMONSTRATIONS).any():
+        handles.append(Line2D([], [], color="0.4", label="win rate of its demonstrations", **_DEMONSTRATION_LINE))
+    if (rows["series"] == PAPER).any():
+        handles.append(Line2D([], [], color="0.4", marker="o", label=PAPER_LABEL, **_PAPER_LINE))
+    if (rows["quality"] == "low").any():
+        label = f"{PAPER_LABEL}, ±0.03"
+        handles.append(Line2D([], [], color="0.4", marker="o", linestyle=":", label=label, **_PAPER_LINE))
+    return handles
+
+
+# --- files ---------------------------------------------------------------------------------------------------------
+
+
+def make_figure(
+    description: FigureDescription,
+    curves: pd.DataFrame,
+    demonstrations: pd.DataFrame,
+    paper_curves: pd.DataFrame,
+    stem: Path,
+) -> list[Path]:
+    """Draw a figure and write `stem`.pdf, .png and .csv (what was drawn).
+
+    Returns:
+        The three paths.
+    """
+    rows = drawn_rows(description, curves, demonstrations, paper_curves)
+    write_table(rows, stem.with_suffix(".csv"))
+    return [stem.with_suffix(".csv"), *save(draw(description, rows), stem)]
+
+
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """Write `stem`.pdf and `stem`.png without dates or versions, so that equal figures are equal files."""
+    metadata = {".pdf": {"CreationDate": None, "Producer": None, "Creator": None}, ".png": {"Software": None}}
+    with mpl.rc_context(STYLE):
+        for suffix, entries in metadata.items():
+            with atomic_path(stem.with_suffix(suffix)) as part:
+                figure.savefig(part, format=suffix[1:], metadata=entries)
+    return [stem.with_suffix(suffix) for suffix in metadata]

@@ -1,0 +1,228 @@
+"""From run directories to the tables of a scale: learning_curves.csv, summary.csv, demonstrations.csv.
+
+Everything drawn or judged later comes from these tables alone. A run that is missing, unfinished or inconsistent is an
+error that names its file; nothing is left out in silence. The tables hold no wall-clock numbers, so the same runs give
+the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from dm2.config import RunSettings
+from dm2.randomness import stream
+from dm2.statistics import (
+    Floats,
+    area_under_curve,
+    common_grid,
+    final_value,
+    interquartile_mean,
+    mean_and_sd,
+    on_grid,
+    steps_to_threshold,
+    stratified_bootstrap,
+)
+from dm2.storage import atomic_write
+
+IDENTITY = ["scale", "backend", "map_name", "condition", "seed"]
+EVALUATION = [
+    "env_steps",
+    "episodes",
+    "win_rate",
+    "return_mean",
+    "return_sd",
+    "episode_length_mean",
+    "dead_allies_mean",
+    "dead_enemies_mean",
+]
+WALL_CLOCK = ["env_steps_per_second", "wall_seconds"]
+DEMONSTRATIONS = ["map_name", "condition", "expert", "checkpoint_percent", "epsilon", "episodes", "win_rate"]
+
+
+class ResultsError(ValueError):
+    """A table or run that cannot be used; the message names the file and says how to mend it."""
+
+
+def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Read a CSV that must have `columns` and at least one row.
+
+    Raises:
+        ResultsError: the file is missing, empty, cut short or lacks a column.
+    """
+    if not path.is_file():
+        raise ResultsError(f"{path}: not found, expected a table with the columns {', '.join(columns)}; make it first")
+    try:
+        frame = pd.read_csv(path)
+    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
+        raise ResultsError(f"{path}: not readable as a table ({error}); make it again") from None
+    missing = [column for column in columns if column not in frame.columns]
+    if missing:
+        raise ResultsError(f"{path}: found the columns {', '.join(frame.columns)}; missing {', '.join(missing)}")
+    if frame.empty:
+        raise ResultsError(f"{path}: found no rows, expected at least one; make it again")
+    return frame
+
+
+def write_table(frame: pd.DataFrame, path: Path) -> None:
+    """Write a CSV, six significant digits, the same bytes for the same numbers on every platform."""
+    with atomic_write(path, "w") as file:
+        frame.to_csv(file, index=False, float_format="%.6g", lineterminator="\n")
+
+
+def read_run(run_directory: Path) -> pd.DataFrame:
+    """The evaluations of one finished run with its identity in front.
+
+    Args:
+        run_directory: holds `settings.yaml` and `metrics.csv`.
+
+    Returns:
+        One row per evaluation: `IDENTITY`, `EVALUATION`, then the learner's own columns (losses and the like).
+
+    Raises:
+        ResultsError: a file is missing, the run ended early, or its numbers are impossible.
+    """
+    settings = _settings(run_directory)
+    path = run_directory / "metrics.csv"
+    metrics = read_table(path, EVALUATION)
+    _check_metrics(metrics, path, settings.env_steps)
+    for column in IDENTITY:
+        expected = getattr(settings, column)
+        if column in metrics and column != "backend" and not (metrics[column] == expected).all():
+            found = ", ".join(map(str, metrics[column].unique()))
+            raise ResultsError(f"{path}: {column} is {found}, settings.yaml beside it says {expected}; train it again")
+        if column not in metrics:
+            metrics[column] = expected
+    own = [column for column in metrics if column not in {*IDENTITY, *EVALUATION, *WALL_CLOCK}]
+    return metrics[IDENTITY + EVALUATION + own]
+
+
+def _settings(run_directory: Path) -> RunSettings:
+    path = run_directory / "settings.yaml"
+    if not path.is_file():
+        raise ResultsError(f"{path}: not found, so {run_directory} is no run; the workflow's settings rule makes it")
+    return RunSettings.from_yaml(path)
+
+
+def _check_metrics(metrics: pd.DataFrame, path: Path, env_steps: int) -> None:
+    steps = metrics["env_steps"].to_numpy()
+    if not (np.diff(steps) > 0).all():
+        at = int(np.argmin(np.diff(steps) > 0))
+        raise ResultsError(f"{path}: env_steps goes from {steps[at]} to {steps[at + 1]}; train it again")
+    if steps[-1] < env_steps:
+        raise ResultsError(
+            f"{path}: the last evaluation is at {steps[-1]} env steps, but settings.yaml asks for {env_steps}; "
+            "the run was cut short, train it again to finish it"
+        )
+    win_rate = metrics["win_rate"]
+    impossible = ~win_rate.between(0, 1)
+    if impossible.any():
+        found, at = win_rate[impossible].iloc[0], metrics.loc[impossible, "env_steps"].iloc[0]
+        raise ResultsError(f"{path}: win_rate is {found} at {at} env steps, expected one in [0, 1]")
+
+
+def learning_curves(run_directories: Iterable[Path]) -> pd.DataFrame:
+    """All evaluations of a scale's runs, sorted by map, condition, seed and env step.
+
+    Raises:
+        ResultsError: no run, a run that `read_run` refuses, the same run twice, or runs of different scales or engines.
+    """
+    runs = [read_run(Path(directory)) for directory in run_directories]
+    if not runs:
+        raise ResultsError("found no run to aggregate, expected at least one run directory")
+    curves = pd.concat(runs, ignore_index=True)
+    for column in ("scale", "backend"):
+        if curves[column].nunique() > 1:
+            found = ", ".join(sorted(curves[column].unique()))
+            raise ResultsError(f"found runs of {column} {found}, expected one {column} per table; aggregate them apart")
+    twice = curves.duplicated([*IDENTITY, "env_steps"])
+    if twice.any():
+        row = curves[twice].iloc[0]
+        raise ResultsError(f"found {row.map_name}/{row.condition}/seed-{row.seed} more than once, expected it once")
+    return curves.sort_values([*IDENTITY, "env_steps"], ignore_index=True)
+
+
+@dataclass(frozen=True)
+class SeedCurves:
+    """The win rates of one condition on one map, all seeds on one grid.
+
+    Args:
+        seeds: seed of each run, [seeds].
+        env_steps: common grid, [points].
+        win_rate: [seeds, points].
+        env_steps_cut: env steps by which the longest run exceeds the common part.
+    """
+
+    seeds: tuple[int, ...]
+    env_steps: NDArray[np.int64]
+    win_rate: Floats
+    env_steps_cut: int
+
+
+def seed_curves(curves: pd.DataFrame, map_name: str, condition: str, until: int | None = None) -> SeedCurves:
+    """The seeds of one condition on one map over their common part.
+
+    Args:
+        curves: table of `learning_curves`.
+        map_name: map.
+        condition: condition.
+        until: leave out what lies beyond this env step.
+
+    Raises:
+        ResultsError: the table has no run of this condition on this map.
+    """
+    chosen = curves[(curves["map_name"] == map_name) & (curves["condition"] == condition)]
+    if chosen.empty:
+        raise ResultsError(f"found no run of condition {condition!r} on {map_name!r} in the learning curves")
+    seeds = sorted(int(seed) for seed in chosen["seed"].unique())
+    runs = [chosen[chosen["seed"] == seed] for seed in seeds]
+    steps = [run["env_steps"].to_numpy() for run in runs]
+    grid = common_grid(steps, until)
+    win_rates = [on_grid(at, run["win_rate"].to_numpy(float), grid) for at, run in zip(steps, runs, strict=True)]
+    return SeedCurves(tuple(seeds), grid, np.stack(win_rates), int(max(at[-1] for at in steps) - grid[-1]))
+
+
+def summarise(curves: pd.DataFrame) -> pd.DataFrame:
+    """One row per map and condition: how it ends, how fast it learns, and over how many seeds.
+
+    Args:
+        curves: table of `learning_curves`.
+
+    Returns:
+        `final` is the mean win rate of the last 5 % of training and `auc` the mean win rate over training, both over
+        the seeds' common part: mean, sd, and the interquartile mean with its 95 % bootstrap interval over seeds.
+        `steps_to_50pct` is the first env step at which the mean over seeds reaches 0.5, empty when it never does.
+    """
+    pairs = curves[["map_name", "condition"]].drop_duplicates().itertuples(index=False)
+    rows = [_summary_row(curves, map_name, condition) for map_name, condition in pairs]
+    frame = pd.DataFrame(rows)
+    frame.insert(0, "backend", curves["backend"].iloc[0])
+    frame.insert(0, "scale", curves["scale"].iloc[0])
+    return frame.sort_values(["map_name", "condition"], ignore_index=True)
+
+
+def _summary_row(curves: pd.DataFrame, map_name: str, condition: str) -> dict[str, object]:
+    runs = seed_curves(curves, map_name, condition)
+    row: dict[str, object] = {
+        "map_name": map_name,
+        "condition": condition,
+        "n_seeds": len(runs.seeds),
+        "seeds": " ".join(map(str, runs.seeds)),
+        "evaluations": len(runs.env_steps),
+        "env_steps": int(runs.env_steps[-1]),
+        "env_steps_cut": runs.env_steps_cut,
+    }
+    for name, reduce in (("final", final_value), ("auc", area_under_curve)):
+        values = reduce(runs.env_steps, runs.win_rate)
+        mean, sd = mean_and_sd(values)
+        generator = stream(0, "summary", map_name, condition, name)
+        interval = stratified_bootstrap([values], interquartile_mean, generator)
+        row |= {f"{name}_mean": float(mean), f"{name}_sd": float(sd), f"{name}_iqm": float(interval.estimate)}
+        row |= {f"{name}_iqm_low": float(interval.low), f"{name}_iqm_high": float(interval.high)}
+    row["steps_to_50pct"] = steps_to_threshold(runs.env_steps, runs.win_rate.mean(axis=0))
+    return row

@@ -1,0 +1,206 @@
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+from dm2.experiments import Matrix
+from dm2.figures import (
+    Condition,
+    FigureDescription,
+    Panel,
+    describe,
+    draw,
+    drawn_rows,
+    format_steps,
+    looks_of,
+    make_figure,
+    paper_needs_own_axes,
+    provenance,
+    reported,
+)
+from dm2.results import ResultsError, read_table
+
+REPOSITORY = Path(__file__).parents[1]
+IPPO = Condition("ippo", "IPPO", "#000000", "o", "ippo")
+DM2 = Condition("dm2_ippo_demo", "DM²", "#0072B2", "^", "dm2_ippo_demo_10m")
+
+
+def learning_curves(map_name: str = "3s_vs_3z", end: int = 300_000) -> pd.DataFrame:
+    """Two seeds of two conditions; the win rate rises in a line, to 1 and 0.5 with ippo, to 0.8 and 0.4 with dm2."""
+    steps = np.linspace(0, end, 11).astype(int)
+    runs = [
+        pd.DataFrame({"condition": condition, "seed": seed, "env_steps": steps, "win_rate": top / seed * steps / end})
+        for condition, top in (("ippo", 1.0), ("dm2_ippo_demo", 0.8))
+        for seed in (1, 2)
+    ]
+    return pd.concat(runs, ignore_index=True).assign(scale="quick", backend="simulator 1", map_name=map_name)
+
+
+def demonstrations(map_name: str = "3s_vs_3z") -> pd.DataFrame:
+    return pd.DataFrame({"map_name": [map_name], "condition": ["dm2_ippo_demo"], "win_rate": [0.7]})
+
+
+def paper() -> pd.DataFrame:
+    return read_table(REPOSITORY / "results/paper/paper_curves.csv", ["figure", "map", "condition", "env_steps"])
+
+
+def description(*map_names: str) -> FigureDescription:
+    return FigureDescription("Core", tuple(Panel(name, name, (IPPO, DM2)) for name in map_names or ("3s_vs_3z",)))
+
+
+def rows_of(description: FigureDescription, curves: pd.DataFrame) -> pd.DataFrame:
+    return drawn_rows(description, curves, demonstrations(), paper())
+
+
+def lines_of(figure: Figure, colour: str) -> list[list[tuple[float, float]]]:
+    lines = [line for ax in figure.axes for line in ax.get_lines() if to_hex(line.get_color()) == colour.lower()]
+    return [list(zip(*(np.asarray(xy, float) for xy in line.get_data()), strict=True)) for line in lines]
+
+
+def test_drawn_rows_hold_mean_and_sample_sd_over_seeds() -> None:
+    rows = rows_of(description(), learning_curves())
+    last = rows[(rows["condition"] == "ippo") & (rows["series"] == "ours")].iloc[-1]
+    assert (last["env_steps"], last["win_rate"], last["n_seeds"]) == (300_000, 0.75, 2)
+    assert last["sd"] == pytest.approx(0.5**0.5 / 2)
+
+
+def test_the_papers_counterpart_is_taken_from_the_figures_own_source() -> None:
+    rows = rows_of(description(), learning_curves())
+    chosen = rows[(rows["condition"] == "dm2_ippo_demo") & (rows["series"] == "paper")]
+    assert set(chosen["paper_figure"]) == {"core"} and set(chosen["quality"]) == {"high"}
+    # results/paper/paper_curves.csv: core,3s_vs_3z,dm2_ippo_demo_10m,1000000,0.446
+    assert chosen.loc[chosen["env_steps"] == 1_000_000, "win_rate"].tolist() == [0.446]
+
+
+def test_a_condition_only_in_the_low_quality_figure_comes_from_there_and_is_dotted() -> None:
+    one = FigureDescription("Core", (Panel("5m_vs_6m", "5m_vs_6m", (IPPO, DM2)),))
+    rows = rows_of(one, learning_curves("5m_vs_6m"))
+    sources = rows[rows["series"] == "paper"].groupby("condition")["paper_figure"].unique()
+    assert sources["dm2_ippo_demo"].tolist() == ["all_demos"] and sources["ippo"].tolist() == ["gail_only"]
+    styles = {to_hex(line.get_color()): line.get_linestyle() for line in draw(one, rows).axes[1].get_lines()}
+    assert styles == {"#000000": "-", "#0072b2": ":"}
+
+
+def test_a_curve_that_the_paper_lists_twice_is_drawn_once() -> None:
+    one = FigureDescription("", (Panel("3s_vs_4z", "3s_vs_4z", (IPPO,)),), paper_figure="state_action")
+    rows = rows_of(one, learning_curves("3s_vs_4z"))
+    assert rows.loc[rows["series"] == "paper", "env_steps"].is_unique
+
+
+def test_nothing_drawn_when_no_run_is_there() -> None:
+    with pytest.raises(ResultsError, match=r"'Core': found none of its runs.*ippo on 8m_vs_9m"):
+        rows_of(description("8m_vs_9m"), learning_curves())
+
+
+def test_short_training_gets_the_papers_curves_on_their_own_axes_beside_it() -> None:
+    rows = rows_of(description(), learning_curves())
+    ours, theirs = draw(description(), rows).axes
+    assert ours.get_xlim()[1] < 400_000 and theirs.get_xlim()[1] > 10_000_000
+    assert theirs.get_title(loc="left") == "3s_vs_3z, paper (StarCraft II)"
+
+
+def test_long_training_shares_its_axes_with_the_paper() -> None:
+    rows = rows_of(description(), learning_curves(end=6_000_000))
+    assert not paper_needs_own_axes(rows)
+    (ax,) = draw(description(), rows).axes
+    longest = [max(x for x, _ in line) for line in lines_of(ax.figure, "#000000")]
+    assert longest == [10_000_000, 6_000_000]
+
+
+def test_a_map_without_curves_in_the_paper_says_so() -> None:
+    both = description("3s_vs_3z", "3m")
+    curves = pd.concat([learning_curves(), learning_curves("3m")])
+    axes = draw(both, rows_of(both, curves)).axes
+    assert [text.get_text() for text in axes[3].texts] == ["not in the paper's figures"]
+
+
+def test_the_line_on_paper_is_the_table() -> None:
+    rows = rows_of(description(), learning_curves())
+    ours = draw(description(), rows).axes[0]
+    curve = next(line for line in ours.get_lines() if len(line.get_xdata()) == 11)
+    expected = rows[(rows["condition"] == "ippo") & (rows["series"] == "ours")]
+    assert np.array_equal(curve.get_xydata(), expected[["env_steps", "win_rate"]].to_numpy(float))
+
+
+def test_the_band_is_one_sd_each_side_within_zero_and_one() -> None:
+    rows = rows_of(description(), learning_curves())
+    band = draw(description(), rows).axes[0].collections[0].get_paths()[0].vertices
+    at_end = band[band[:, 0] == 300_000][:, 1]
+    assert (at_end.min(), at_end.max()) == pytest.approx((0.75 - 0.5**0.5 / 2, 1.0))
+
+
+def test_demonstrations_are_a_dashed_line_in_the_colour_of_their_condition() -> None:
+    ours = draw(description(), rows_of(description(), learning_curves())).axes[0]
+    dashed = [line for line in ours.get_lines() if line.is_dashed()]
+    assert [(to_hex(line.get_color()), *np.unique(line.get_ydata())) for line in dashed] == [("#0072b2", 0.7)]
+
+
+def test_head_names_engine_scale_and_seeds() -> None:
+    rows = rows_of(description(), learning_curves())
+    assert provenance(rows) == "built-in simulator 1, scale quick, mean and sd over 2 seeds"
+    one = rows_of(description(), learning_curves().query("seed == 1"))
+    assert provenance(one) == "built-in simulator 1, scale quick, 1 seed"
+
+
+def test_what_is_missing_or_cut_is_reported_under_the_figure() -> None:
+    curves = learning_curves()
+    curves = curves[(curves["condition"] == "ippo") & ((curves["seed"] == 1) | (curves["env_steps"] <= 150_000))]
+    notes = reported(description(), rows_of(description(), curves))
+    assert notes == [
+        "not run: dm2_ippo_demo on 3s_vs_3z",
+        "ippo on 3s_vs_3z: seeds of unequal length, 150k env steps left out",
+    ]
+
+
+def test_nothing_is_reported_when_last_evaluations_differ_by_a_few_steps() -> None:
+    curves = learning_curves()
+    curves.loc[(curves["seed"] == 1) & (curves["env_steps"] == 300_000), "env_steps"] += 4_000
+    assert reported(description(), rows_of(description(), curves)) == []
+
+
+def test_files_are_the_same_bytes_for_the_same_tables(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        files = make_figure(description(), learning_curves(), demonstrations(), paper(), tmp_path / name / "core")
+    assert [path.name for path in files] == ["core.csv", "core.pdf", "core.png"]
+    for path in files:
+        assert path.read_bytes() == (tmp_path / "first" / path.name).read_bytes()
+
+
+def test_png_is_one_column_wide_at_300_dots_and_not_blank(tmp_path: Path) -> None:
+    make_figure(description(), learning_curves(), demonstrations(), paper(), tmp_path / "core")
+    pixels = matplotlib.image.imread(tmp_path / "core.png")
+    assert pixels.shape[1] == 1050
+    assert len(np.unique(pixels.reshape(-1, pixels.shape[-1]), axis=0)) > 100
+
+
+def test_drawing_from_the_csv_beside_a_figure_gives_the_figure(tmp_path: Path) -> None:
+    make_figure(description(), learning_curves(), demonstrations(), paper(), tmp_path / "core")
+    from_csv = draw(description(), pd.read_csv(tmp_path / "core.csv"))
+    from_tables = draw(description(), rows_of(description(), learning_curves()))
+    for one, other in zip(from_csv.axes, from_tables.axes, strict=True):
+        for line, twin in zip(one.get_lines(), other.get_lines(), strict=True):
+            assert np.asarray(line.get_xydata(), float) == pytest.approx(np.asarray(twin.get_xydata(), float), rel=1e-5)
+
+
+def test_a_condition_looks_the_same_whatever_is_declared_after_it() -> None:
+    few, many = looks_of(["ippo", "qmix"]), looks_of(["ippo", "qmix", "qmix_10", "qmix_20", "rmappo"])
+    assert many[:2] == few
+    assert len({colour for colour, _ in many}) == 5
+    assert looks_of(["ippo", "qmix", "rmappo"])[2] == many[4]
+
+
+def test_every_figure_of_the_configuration_can_be_described() -> None:
+    matrix = Matrix.load(REPOSITORY / "config")
+    for name in matrix.figures:
+        figure = describe(matrix, name)
+        assert [panel.map_name for panel in figure.panels] == list(matrix.figure_maps(name))
+        assert {c.name for c in figure.conditions()} <= set(matrix.conditions)
+
+
+@pytest.mark.parametrize(("steps", "text"), [(0, "0"), (250_000, "250k"), (1_500_000, "1.5M"), (140_945, "141k")])
+def test_env_steps_are_short(steps: int, text: str) -> None:
+    assert format_steps(steps) == text

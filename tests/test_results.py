@@ -1,0 +1,190 @@
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from dm2.config import DemonstrationSource, DiscriminatorSettings, IPPOSettings, RunSettings, SettingsError
+from dm2.results import (
+    EVALUATION,
+    ResultsError,
+    learning_curves,
+    read_run,
+    read_table,
+    seed_curves,
+    summarise,
+    write_table,
+)
+
+
+def write_run(
+    folder: Path, condition: str = "ippo", seed: int = 1, steps: tuple[int, ...] = (0, 105, 210), **changes: object
+) -> Path:
+    """A finished run whose win rate is env_steps / 1000, unless `changes` says otherwise."""
+    mixed = condition != "ippo"
+    settings = RunSettings(
+        scale=str(changes.get("scale", "quick")),
+        map_name="3m",
+        condition=condition,
+        seed=seed,
+        algorithm="ippo",
+        reward="mixed" if mixed else "env",
+        env_steps=int(str(changes.get("env_steps", 200))),
+        evaluation_interval=100,
+        evaluation_episodes=8,
+        ippo=IPPOSettings(),
+        discriminator=DiscriminatorSettings() if mixed else None,
+        demonstrations=DemonstrationSource(expert="ippo") if mixed else None,
+    )
+    directory = folder / "3m" / condition / f"seed-{seed}"
+    directory.mkdir(parents=True)
+    settings.to_yaml(directory / "settings.yaml")
+    metrics = pd.DataFrame({"env_steps": steps}).reindex(columns=EVALUATION, fill_value=0.0)
+    metrics["win_rate"] = changes.get("win_rate", [at / 1000 for at in steps])
+    identity = {"backend": "simulator 1", "map_name": "3m", "condition": condition, "seed": seed}
+    metrics = metrics.assign(**identity, policy_loss=0.25, env_steps_per_second=3.0, wall_seconds=9.0)
+    metrics = metrics.assign(**{key: changes[key] for key in ("backend",) if key in changes})
+    metrics.to_csv(directory / "metrics.csv", index=False)
+    return directory
+
+
+def test_read_run_puts_the_identity_first_and_leaves_the_clock_out(tmp_path: Path) -> None:
+    run = read_run(write_run(tmp_path))
+    assert list(run)[:6] == ["scale", "backend", "map_name", "condition", "seed", "env_steps"]
+    assert list(run)[-1] == "policy_loss"
+    assert run["win_rate"].tolist() == [0, 0.105, 0.21]
+    assert (run["scale"] == "quick").all() and (run["backend"] == "simulator 1").all()
+
+
+def test_a_run_without_metrics_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    directory = write_run(tmp_path)
+    (directory / "metrics.csv").unlink()
+    with pytest.raises(ResultsError, match=r"3m/ippo/seed-1/metrics\.csv: not found"):
+        learning_curves([directory])
+
+
+def test_a_folder_without_settings_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(ResultsError, match=r"settings\.yaml: not found"):
+        read_run(tmp_path)
+
+
+def test_a_run_cut_short_is_an_error_that_says_how_far_it_came(tmp_path: Path) -> None:
+    directory = write_run(tmp_path, env_steps=300)
+    with pytest.raises(ResultsError, match=r"metrics\.csv: the last evaluation is at 210 env steps.* asks for 300"):
+        read_run(directory)
+
+
+def test_a_metrics_file_cut_within_a_line_is_refused(tmp_path: Path) -> None:
+    directory = write_run(tmp_path)
+    text = (directory / "metrics.csv").read_text()
+    (directory / "metrics.csv").write_text(text[: text.index("\n") + 8])
+    with pytest.raises(ResultsError, match=r"metrics\.csv: "):
+        read_run(directory)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": (0, 210, 205)}, "env_steps goes from 210 to 205"),
+        ({"win_rate": [0, 1.5, 1]}, "win_rate is 1.5 at 105 env steps"),
+        ({"win_rate": [0, float("nan"), 1]}, "win_rate is nan at 105 env steps"),
+    ],
+)
+def test_impossible_numbers_are_refused(tmp_path: Path, changes: dict[str, tuple[int, ...]], message: str) -> None:
+    with pytest.raises(ResultsError, match=message):
+        read_run(write_run(tmp_path, **changes))
+
+
+def test_metrics_of_another_run_are_refused(tmp_path: Path) -> None:
+    directory, other = write_run(tmp_path / "a", seed=1), write_run(tmp_path / "b", seed=2)
+    (directory / "metrics.csv").write_bytes((other / "metrics.csv").read_bytes())
+    with pytest.raises(ResultsError, match=r"seed is 2, settings\.yaml beside it says 1"):
+        read_run(directory)
+
+
+def test_settings_with_an_unknown_key_are_refused(tmp_path: Path) -> None:
+    directory = write_run(tmp_path)
+    path = directory / "settings.yaml"
+    path.write_text(path.read_text() + "clip_eps: 1\n")
+    with pytest.raises(SettingsError, match="unknown key 'clip_eps'"):
+        read_run(directory)
+
+
+def test_learning_curves_are_sorted_whatever_the_order_of_the_runs(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path, seed=seed) for seed in (3, 1)] + [write_run(tmp_path, "dm2_ippo_demo", 2)]
+    curves = learning_curves(runs)
+    assert curves.equals(learning_curves(reversed(runs)))
+    assert curves[["condition", "seed"]].drop_duplicates().to_numpy().tolist() == [
+        ["dm2_ippo_demo", 2],
+        ["ippo", 1],
+        ["ippo", 3],
+    ]
+
+
+def test_the_same_run_twice_is_refused(tmp_path: Path) -> None:
+    directory = write_run(tmp_path)
+    with pytest.raises(ResultsError, match="3m/ippo/seed-1 more than once"):
+        learning_curves([directory, directory])
+
+
+def test_scales_and_engines_do_not_mix(tmp_path: Path) -> None:
+    quick = write_run(tmp_path, seed=1)
+    with pytest.raises(ResultsError, match="scale laptop, quick"):
+        learning_curves([quick, write_run(tmp_path, seed=2, scale="laptop")])
+    with pytest.raises(ResultsError, match="backend simulator 1, simulator 2"):
+        learning_curves([quick, write_run(tmp_path, seed=3, backend="simulator 2")])
+
+
+def test_nothing_to_aggregate_is_an_error() -> None:
+    with pytest.raises(ResultsError, match="no run to aggregate"):
+        learning_curves([])
+
+
+def test_seeds_of_unequal_length_share_their_common_part_and_say_what_was_cut(tmp_path: Path) -> None:
+    write_run(tmp_path, seed=1, steps=(0, 100, 200, 300, 400))
+    write_run(tmp_path, seed=2, steps=(0, 100, 200))
+    runs = seed_curves(learning_curves(tmp_path.glob("3m/*/*")), "3m", "ippo")
+    assert runs.seeds == (1, 2)
+    assert runs.env_steps.tolist() == [0, 100, 200]
+    assert runs.env_steps_cut == 200
+    assert runs.win_rate.ravel() == pytest.approx([0, 0.1, 0.2] * 2)
+
+
+def test_seed_curves_of_a_condition_that_was_not_run(tmp_path: Path) -> None:
+    with pytest.raises(ResultsError, match="no run of condition 'qmix' on '3m'"):
+        seed_curves(learning_curves([write_run(tmp_path)]), "3m", "qmix")
+
+
+def test_summary_by_hand(tmp_path: Path) -> None:
+    write_run(tmp_path, seed=1, steps=(0, 100, 200), win_rate=[0, 0.4, 0.8])
+    write_run(tmp_path, seed=2, steps=(0, 100, 200), win_rate=[0, 0.6, 1.0])
+    row = summarise(learning_curves(tmp_path.glob("3m/*/*"))).iloc[0]
+    assert (row["n_seeds"], row["seeds"], row["env_steps"], row["env_steps_cut"]) == (2, "1 2", 200, 0)
+    assert row["final_mean"] == pytest.approx(0.9)
+    assert row["final_sd"] == pytest.approx(0.02**0.5)
+    assert row["auc_mean"] == pytest.approx((0.4 + 0.55) / 2)
+    assert (row["final_iqm_low"], row["final_iqm_high"]) == pytest.approx((0.8, 1.0))
+    assert row["steps_to_50pct"] == 100
+
+
+def test_tables_are_the_same_bytes_each_time_and_read_back(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        curves = learning_curves([write_run(tmp_path / name, seed=seed) for seed in (1, 2)])
+        write_table(curves, tmp_path / f"{name}.csv")
+        write_table(summarise(curves), tmp_path / f"{name}_summary.csv")
+    assert (tmp_path / "first.csv").read_bytes() == (tmp_path / "second.csv").read_bytes()
+    assert (tmp_path / "first_summary.csv").read_bytes() == (tmp_path / "second_summary.csv").read_bytes()
+    assert read_table(tmp_path / "first.csv", ["win_rate"])["win_rate"].tolist() == curves["win_rate"].tolist()
+
+
+def test_read_table_names_what_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    with pytest.raises(ResultsError, match=r"t\.csv: not found"):
+        read_table(path, ["a"])
+    path.write_text("")
+    with pytest.raises(ResultsError, match="not readable as a table"):
+        read_table(path, ["a"])
+    path.write_text("a,b\n")
+    with pytest.raises(ResultsError, match="missing c"):
+        read_table(path, ["a", "c"])
+    with pytest.raises(ResultsError, match="found no rows"):
+        read_table(path, ["a"])
