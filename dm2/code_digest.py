@@ -2,7 +2,7 @@
 
 Snakemake watches a rule's command and not what the command imports. Each rule therefore carries the digest of its
 script and of all modules of this package that the script imports, directly or through others, and of the data files
-beside them.
+beside them. Settings do not count: their effect stands in the settings files, which are inputs of the rules.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from pathlib import Path
 from dm2.config import read_yaml
 
 PACKAGE = Path(__file__).parent
+SETTLED_ELSEWHERE = ("dm2", "dm2.config")
+"""Modules that never count: the version, and the settings classes."""
 DIGEST_CHARACTERS = 16
 
 
@@ -35,18 +37,18 @@ def code_digest(module: str, leave_out: Collection[str] = ()) -> str:
     """
     _source(module)
     digest = hashlib.sha256()
-    for name in sorted(_imported(module, frozenset(leave_out))):
+    for name in sorted(_imported(module, {*leave_out, *SETTLED_ELSEWHERE})):
         digest.update(f"{name}\n{_module_digest(name)}\n".encode())
     return digest.hexdigest()[:DIGEST_CHARACTERS]
 
 
-def _imported(module: str, leave_out: frozenset[str]) -> set[str]:
+def _imported(module: str, leave_out: Collection[str]) -> set[str]:
     """The module and all modules of this package it imports, transitively."""
     found: set[str] = set()
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        if name not in found and name not in leave_out and name != PACKAGE.name:  # which holds its version alone
+        if name not in found and name not in leave_out:
             found.add(name)
             waiting += _imports(name)
     return found

@@ -17,7 +17,10 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$", description="letters, digits and underscores")]
+from dm2.errors import UserError
+from dm2.storage import atomic_write
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Percent = Annotated[int, Field(ge=1, le=100)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -25,7 +28,7 @@ Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1)]
 
 
-class SettingsError(ValueError):
+class SettingsError(UserError, ValueError):
     """A setting that does not exist or cannot be; the message names the key and the nearest valid one."""
 
 
@@ -71,10 +74,14 @@ class Settings(BaseModel):
         """Read settings from a YAML file; errors name the file, the key and what was expected."""
         return cls.from_mapping(read_yaml(path), str(path))
 
+    def yaml_text(self) -> str:
+        """Every setting, defaults included and absent blocks left out, so that two runs compare with `diff`."""
+        return yaml.safe_dump(self.model_dump(mode="json", exclude_none=True), sort_keys=False, allow_unicode=True)
+
     def to_yaml(self, path: str | Path) -> None:
-        """Write every setting, defaults included and absent blocks left out, so that two runs compare with `diff`."""
-        text = yaml.safe_dump(self.model_dump(mode="json", exclude_none=True), sort_keys=False, allow_unicode=True)
-        Path(path).write_text(text, encoding="utf-8")
+        """Write `yaml_text` to a file, whole or not at all."""
+        with atomic_write(path, "w") as file:
+            file.write(self.yaml_text())
 
 
 def _explain(source: str, error: Any) -> str:

@@ -8,6 +8,7 @@ condition, scale or key stops before anything runs.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -216,6 +217,21 @@ class Matrix:
         experts = [run for one in self.demonstrations.values() for run in one.experts]
         return tuple(dict.fromkeys([*self.learners, *experts]))
 
+    @property
+    def conditions_with_demonstrations(self) -> tuple[str, ...]:
+        """Conditions of this scale's runs that learn from demonstrations."""
+        return tuple(dict.fromkeys(run.condition for run in self.runs if self.settings(run).demonstrations))
+
+    @property
+    def conditions_without_demonstrations(self) -> tuple[str, ...]:
+        """Conditions of this scale's runs that learn from the task's reward alone, experts included."""
+        return tuple(dict.fromkeys(run.condition for run in self.runs if not self.settings(run).demonstrations))
+
+    @property
+    def policy_percents(self) -> tuple[int, ...]:
+        """Points of training whose policies every run keeps."""
+        return self.settings(self.runs[0]).policy_percents
+
     def figure_maps(self, figure: str) -> tuple[str, ...]:
         """The maps on which the scale runs at least one condition of the figure."""
         check_name("figure", figure, self.figures, "config/experiments.yaml")
@@ -241,6 +257,8 @@ class Matrix:
         self._check_layers(scale_file)
         for run in self.learners:
             self._check_demonstrations(run)
+        for run in self.runs:
+            self._check_policy_percents(run)
 
     def _check_layers(self, scale_file: str) -> None:
         for source, layers in ((scale_file, self.scale), ("config/algorithms.yaml", self.algorithms)):
@@ -270,6 +288,26 @@ class Matrix:
                 f"{where}: demonstrations.checkpoint_percent: {source.expert!r} keeps no policy at "
                 f"{source.checkpoint_percent} %; its policy_percents are {list(expert.policy_percents)}"
             )
+
+    def _check_policy_percents(self, run: Run) -> None:
+        found = self.settings(run).policy_percents
+        if found != self.policy_percents:
+            raise SettingsError(
+                f"{self._where(run)}: policy_percents: found {list(found)}, expected {list(self.policy_percents)} as in "
+                "the scale's other runs; give it for all of them, under `defaults`"
+            )
+
+
+def alternatives(values: Iterable[object]) -> str:
+    """A regular expression that matches any of the values and nothing else."""
+    return "|".join(sorted({re.escape(str(value)) for value in values})) or "(?!)"
+
+
+def unused_modules(settings: RunSettings) -> tuple[str, ...]:
+    """Modules of the algorithms that a run does not use: a change there leaves its results alone."""
+    if settings.algorithm == "qmix":
+        return ("dm2.ippo", "dm2.distribution_matching")
+    return ("dm2.qmix", "dm2.distribution_matching") if settings.reward == "env" else ("dm2.qmix",)
 
 
 def merge(*layers: Mapping[str, Any]) -> Layer:

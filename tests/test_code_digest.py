@@ -26,6 +26,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
     monkeypatch.setattr(subject, "PACKAGE", root)
+    monkeypatch.setattr(subject, "SETTLED_ELSEWHERE", ("pkg",))
     forget()
     yield root
     monkeypatch.undo()

@@ -1,0 +1,27 @@
+"""Gather the runs of a scale into its learning curves and their summary (stage `aggregate_runs`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dm2.scripts import options
+
+
+def main(
+    run_directories: Annotated[list[Path], typer.Argument(help="Folders of finished runs.")],
+    curves: Annotated[Path, typer.Option(help="Table to write: one row per evaluation.", dir_okay=False)],
+    summary: Annotated[Path, typer.Option(help="Table to write: one row per map and condition.", dir_okay=False)],
+) -> None:
+    """Gather the metrics of finished runs of one scale into two tables."""
+    from dm2.results import learning_curves, summarise, write_table
+
+    table = learning_curves(run_directories)
+    write_table(table, curves)
+    write_table(summarise(table), summary)
+
+
+if __name__ == "__main__":
+    options.run(main)

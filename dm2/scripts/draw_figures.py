@@ -1,0 +1,50 @@
+"""Draw every figure again from the committed tables, without training (`make figures`)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dm2.scripts import draw_figure, options
+
+
+def main(
+    scales: Annotated[
+        list[str] | None, typer.Argument(help="Scales to draw; all that have tables if none is named.")
+    ] = None,
+    results: Annotated[Path, typer.Option(help="Folder of the tables.", exists=True, file_okay=False)] = Path(
+        "results"
+    ),
+    figures: Annotated[Path, typer.Option(help="Folder to draw into.", file_okay=False)] = Path("figures"),
+    config_folder: options.ConfigFolder = Path("config"),
+) -> None:
+    """Draw every figure of the scales that have tables; takes seconds, trains nothing, leaves the tables alone."""
+    from dm2.config import SettingsError
+    from dm2.experiments import Matrix, check_name, scale_names
+
+    drawable = [scale for scale in scale_names(config_folder) if (results / scale / "learning_curves.csv").is_file()]
+    if not drawable:
+        raise SettingsError(
+            f"{results}: found no <scale>/learning_curves.csv; `make reproduce` makes those of scale quick"
+        )
+    for scale in scales or drawable:
+        check_name("scale with tables", scale, drawable, str(results))
+        matrix = Matrix.load(config_folder, {"scale": scale})
+        for figure in filter(matrix.figure_maps, matrix.figures):
+            draw_figure.main(
+                figure,
+                curves=results / scale / "learning_curves.csv",
+                demonstrations=results / scale / "demonstrations.csv",
+                paper=results / "paper" / "paper_curves.csv",
+                stem=figures / scale / figure,
+                configuration=json.dumps({"scale": scale}),
+                config_folder=config_folder,
+            )
+            typer.echo(f"{figures / scale / figure}.pdf")
+
+
+if __name__ == "__main__":
+    options.run(main)

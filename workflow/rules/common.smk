@@ -1,0 +1,80 @@
+"""The matrix of runs and the helpers of all rules."""
+
+import json
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from dm2.code_digest import code_digest
+from dm2.config import SettingsError
+from dm2.experiments import Matrix, Run, alternatives, unused_modules
+
+REPOSITORY = Path(workflow.basedir).parent
+PAPER_CURVES = str(REPOSITORY / "results" / "paper" / "paper_curves.csv")
+EXPERIMENTS = str(REPOSITORY / "config" / "experiments.yaml")
+SLOWEST_ENV_STEPS_PER_MINUTE = 12_000
+
+try:
+    MATRIX = Matrix.load(REPOSITORY / "config", config)
+except SettingsError as error:
+    raise WorkflowError(str(error)) from None
+
+SCALE = MATRIX.scale.scale
+PERCENTS = [f"{percent:03d}" for percent in MATRIX.policy_percents]
+FIGURES = [figure for figure in MATRIX.figures if MATRIX.figure_maps(figure)]
+
+
+wildcard_constraints:
+    scale=SCALE,
+    map_name=alternatives(run.map_name for run in MATRIX.runs),
+    condition=alternatives(run.condition for run in MATRIX.runs),
+    seed=alternatives(run.seed for run in MATRIX.runs),
+    archive=alternatives(name for _, name in MATRIX.demonstrations),
+    percent=alternatives(PERCENTS),
+    figure=alternatives(FIGURES),
+
+
+def settings_of(wildcards):
+    """All settings of the run that the wildcards name."""
+    return MATRIX.settings(
+        Run(wildcards.map_name, wildcards.condition, int(wildcards.seed))
+    )
+
+
+def archive_of(wildcards):
+    """What the demonstration archive that the wildcards name is sampled from."""
+    return MATRIX.demonstrations[wildcards.map_name, wildcards.archive]
+
+
+def training_code(wildcards):
+    """Digest of the code that trains a run, without the algorithms that it does not use."""
+    return code_digest(
+        "dm2.scripts.train", leave_out=unused_modules(settings_of(wildcards))
+    )
+
+
+def training_minutes(wildcards, attempt):
+    """Wall time to ask a cluster for; a run that needs more goes on from its checkpoint at the next attempt."""
+    return attempt * (
+        30 + settings_of(wildcards).env_steps // SLOWEST_ENV_STEPS_PER_MINUTE
+    )
+
+
+def demonstrations_of(wildcards):
+    """The archive that a run learns from."""
+    wanted = MATRIX.demonstration_settings(
+        Run(wildcards.map_name, wildcards.condition, int(wildcards.seed))
+    )
+    return (
+        f"results/{wildcards.scale}/demonstrations/{wanted.map_name}/{wanted.name}.npz"
+    )
+
+
+def expert_policies(wildcards):
+    """The policies an archive is sampled from, one per expert."""
+    archive = archive_of(wildcards)
+    percent = f"{archive.source.checkpoint_percent:03d}"
+    return [
+        f"{run.directory(SCALE)}/policies/{percent}.safetensors"
+        for run in archive.experts
+    ]

@@ -1,0 +1,44 @@
+"""Demonstrations: episodes of an expert, sampled once and shared by every seed that learns from them."""
+
+
+localrules:
+    write_demonstration_settings,
+
+
+rule write_demonstration_settings:
+    output:
+        "results/{scale}/demonstrations/{map_name}/{archive}.yaml",
+    log:
+        "results/{scale}/logs/settings/{map_name}/{archive}.log",
+    conda:
+        "../../environment.yml"
+    params:
+        settings=lambda wildcards: archive_of(wildcards).model_dump_json(
+            exclude_none=True
+        ),
+    shell:
+        "python -m dm2.scripts.write_settings --kind demonstrations --settings {params.settings:q}"
+        " --output {output:q} > {log:q} 2>&1"
+
+
+rule sample_demonstrations:
+    input:
+        settings="results/{scale}/demonstrations/{map_name}/{archive}.yaml",
+        policies=expert_policies,
+    output:
+        "results/{scale}/demonstrations/{map_name}/{archive}.npz",
+    log:
+        "results/{scale}/logs/sample/{map_name}/{archive}.log",
+    benchmark:
+        "results/{scale}/benchmarks/sample/{map_name}/{archive}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 3072 * attempt,
+        runtime=30,
+    params:
+        code=code_digest("dm2.scripts.sample_demonstrations"),
+    shell:
+        "python -m dm2.scripts.sample_demonstrations --settings {input.settings:q} --output {output:q}"
+        " --threads {threads} {input.policies:q} > {log:q} 2>&1"

@@ -1,0 +1,50 @@
+"""Runs that learn from the task's reward alone: baselines, and the experts that demonstrations are sampled from."""
+
+
+localrules:
+    write_run_settings,
+
+
+rule write_run_settings:
+    output:
+        "results/{scale}/runs/{map_name}/{condition}/seed-{seed}/settings.yaml",
+    log:
+        "results/{scale}/logs/settings/{map_name}/{condition}/seed-{seed}.log",
+    conda:
+        "../../environment.yml"
+    params:
+        settings=lambda wildcards: settings_of(wildcards).model_dump_json(
+            exclude_none=True
+        ),
+    shell:
+        "python -m dm2.scripts.write_settings --kind run --settings {params.settings:q} --output {output:q} > {log:q} 2>&1"
+
+
+rule train_expert:
+    input:
+        settings="results/{scale}/runs/{map_name}/{condition}/seed-{seed}/settings.yaml",
+    output:
+        metrics="results/{scale}/runs/{map_name}/{condition}/seed-{seed}/metrics.csv",
+        record="results/{scale}/runs/{map_name}/{condition}/seed-{seed}/run.json",
+        policies=expand(
+            "results/{{scale}}/runs/{{map_name}}/{{condition}}/seed-{{seed}}/policies/{percent}.safetensors",
+            percent=PERCENTS,
+        ),
+    log:
+        "results/{scale}/runs/{map_name}/{condition}/seed-{seed}/log.txt",
+    benchmark:
+        "results/{scale}/benchmarks/train/{map_name}/{condition}/seed-{seed}.tsv"
+    wildcard_constraints:
+        condition=alternatives(MATRIX.conditions_without_demonstrations),
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 3072 * attempt,
+        runtime=training_minutes,
+    params:
+        run="results/{scale}/runs/{map_name}/{condition}/seed-{seed}",
+        code=training_code,
+    shell:
+        "python -m dm2.scripts.train --settings {input.settings:q} --run-directory {params.run:q}"
+        " --threads {threads} >> {log:q} 2>&1"

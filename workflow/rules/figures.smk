@@ -1,0 +1,32 @@
+"""Figures, from tables alone: PDF, PNG and the table that was drawn."""
+
+
+rule draw_figure:
+    input:
+        curves="results/{scale}/learning_curves.csv",
+        demonstrations="results/{scale}/demonstrations.csv",
+        paper=PAPER_CURVES,
+        experiments=EXPERIMENTS,
+    output:
+        pdf="figures/{scale}/{figure}.pdf",
+        png="figures/{scale}/{figure}.png",
+        table="figures/{scale}/{figure}.csv",
+    log:
+        "results/{scale}/logs/figures/{figure}.log",
+    benchmark:
+        "results/{scale}/benchmarks/figures/{figure}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1024,
+        runtime=10,
+    params:
+        stem="figures/{scale}/{figure}",
+        config_folder=str(REPOSITORY / "config"),
+        configuration=json.dumps(config, sort_keys=True),
+        code=code_digest("dm2.scripts.draw_figure"),
+    shell:
+        "python -m dm2.scripts.draw_figure {wildcards.figure:q} --curves {input.curves:q}"
+        " --demonstrations {input.demonstrations:q} --paper {input.paper:q} --stem {params.stem:q}"
+        " --config-folder {params.config_folder:q} --configuration {params.configuration:q} > {log:q} 2>&1"

@@ -1,0 +1,52 @@
+"""Tables: all that figures and claims are made from; small enough to be committed."""
+
+
+rule aggregate_runs:
+    input:
+        metrics=[f"{run.directory(SCALE)}/metrics.csv" for run in MATRIX.learners],
+        settings=[f"{run.directory(SCALE)}/settings.yaml" for run in MATRIX.learners],
+    output:
+        curves="results/{scale}/learning_curves.csv",
+        summary="results/{scale}/summary.csv",
+    log:
+        "results/{scale}/logs/aggregate_runs.log",
+    benchmark:
+        "results/{scale}/benchmarks/aggregate_runs.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1024,
+        runtime=10,
+    params:
+        runs=[run.directory(SCALE) for run in MATRIX.learners],
+        code=code_digest("dm2.scripts.aggregate_runs"),
+    shell:
+        "python -m dm2.scripts.aggregate_runs --curves {output.curves:q} --summary {output.summary:q}"
+        " {params.runs:q} > {log:q} 2>&1"
+
+
+rule aggregate_demonstrations:
+    input:
+        settings=[f"{run.directory(SCALE)}/settings.yaml" for run in MATRIX.learners],
+        archives=[
+            f"results/{SCALE}/demonstrations/{map_name}/{name}.npz"
+            for map_name, name in MATRIX.demonstrations
+        ],
+    output:
+        "results/{scale}/demonstrations.csv",
+    log:
+        "results/{scale}/logs/aggregate_demonstrations.log",
+    benchmark:
+        "results/{scale}/benchmarks/aggregate_demonstrations.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1024,
+        runtime=10,
+    params:
+        runs=[run.directory(SCALE) for run in MATRIX.learners],
+        code=code_digest("dm2.scripts.aggregate_demonstrations"),
+    shell:
+        "python -m dm2.scripts.aggregate_demonstrations --output {output:q} {params.runs:q} > {log:q} 2>&1"
