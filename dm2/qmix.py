@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dm2.checks import check_shape
 from dm2.config import QMIXSettings, QuirkSettings
 from dm2.randomness import generator_state, restore_generator, stream
 from dm2.recurrence import GRUWeights, gru
@@ -199,8 +200,21 @@ class QMIXPolicy:
     """The team acting by its shared agent, epsilon-greedily; epsilon 0 is greedy."""
 
     def __init__(self, parameters: Parameters, spec: EnvSpec, epsilon: float) -> None:
+        """Act by these parameters.
+
+        Args:
+            parameters: of the shared agent; others are not looked at.
+            spec: sizes of the environment.
+            epsilon: share of random actions.
+
+        Raises:
+            ValueError: the parameters are of another map, or epsilon is no probability.
+        """
         if not 0.0 <= epsilon <= 1.0:
             raise ValueError(f"epsilon: found {epsilon}, expected a probability between 0 and 1")
+        inputs = spec.obs_size + spec.n_actions + spec.n_agents
+        check_shape("agent.encoder.weight", parameters["agent.encoder.weight"], (None, inputs))
+        check_shape("agent.values.weight", parameters["agent.values.weight"], (spec.n_actions, None))
         self.parameters = {name: value.detach() for name, value in parameters.items() if name.startswith("agent.")}
         self.spec = spec
         self.epsilon = epsilon
@@ -274,19 +288,18 @@ class QMIX:
         return QMIXPolicy(self.parameters, self.spec, epsilon=0.0)
 
     def learn(self, episodes: Episodes) -> dict[str, float]:
-        """Store a collection and take one gradient step; the numbers are nan until the replay holds a batch."""
-        epsilon = self.epsilon
+        """Store a collection and, once the replay holds a batch, take one gradient step."""
+        metrics = {"epsilon": self.epsilon}
         self.replay.add(episodes)
-        metrics = dict.fromkeys(("td_loss", "q_mean", "target_mean", "gradient_norm"), math.nan)
         if len(self.replay) >= self.settings.batch_episodes:
-            metrics = self.gradient_step(self.replay.sample(self.settings.batch_episodes, self.generator))
+            metrics |= self.gradient_step(self.replay.sample(self.settings.batch_episodes, self.generator))
         # PyMARL counts the episodes before this collection
         if self.episodes - self.target_updated_at >= self.settings.target_update_episodes:
             self.update_target()
             self.target_updated_at = self.episodes
         self.env_steps += episodes.rows
         self.episodes += episodes.n_episodes
-        return metrics | {"epsilon": epsilon}
+        return metrics
 
     def loss(self, batch: ReplayBatch) -> Loss:
         """Mean squared error of Q_tot over the steps played."""

@@ -14,13 +14,20 @@ The gates are torch.nn.GRU's (Cho et al. 2014), their order in the weights too:
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
+import numba
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from dm2.checks import check_shape
+from dm2.net_kernels import FAST, sigmoid
+
+Array = np.ndarray
 
 
 class GRUWeights(NamedTuple):
@@ -61,77 +68,117 @@ def gru(inputs: Tensor, counts: Tensor, hidden: Tensor, weights: GRUWeights) -> 
     """
     check_shape("inputs", inputs, (int(counts.sum()), weights.input_weight.shape[1]))
     check_shape("hidden", hidden, (int(counts[0]), weights.hidden_weight.shape[1]))
-    if inputs.device.type == "cpu" and torch.is_grad_enabled():
-        projected = torch.addmm(weights.input_bias, inputs, weights.input_weight.t())
-        return _Unroll.apply(projected, counts.tolist(), hidden, weights.hidden_weight, weights.hidden_bias)
+    if inputs.device.type == "cpu" and inputs.dtype == torch.float32:
+        return _Unroll.apply(inputs, counts.tolist(), hidden, *weights)
     return torch_gru(inputs, counts, hidden, weights)
 
 
 def torch_gru(inputs: Tensor, counts: Tensor, hidden: Tensor, weights: GRUWeights) -> Tensor:
-    """The same by torch's own packed GRU: for other devices, and the quicker one where no gradient is asked for."""
+    """The same by torch's own packed GRU: the way on other devices, and the tests' oracle."""
     return torch.gru(inputs, counts, hidden[None], list(weights), True, 1, 0.0, torch.is_grad_enabled(), False)[0]
 
 
 class _Unroll(torch.autograd.Function):
-    """The part of the GRU that must go step by step, with its gradient by hand.
+    """The GRU on the CPU, its gradient by hand.
 
-    Only the product with the hidden state is inside the loops; the input's product before them and the weights'
-    gradients after them are single matrix products over all rows. torch's own takes more than twice the time.
+    Only the product with the hidden state is inside the loops; the input's product before them and the gradients of
+    inputs and weights after them are single matrix products over all rows. Between two products is one kernel.
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, projected: Tensor, counts: list[int], hidden: Tensor, hidden_weight: Tensor, hidden_bias: Tensor
-    ) -> Tensor:
-        size = hidden_weight.shape[1]
-        gates = projected.clone()  # becomes r, z, n
-        states = projected.new_empty(projected.shape[0], size)
-        candidate = torch.empty_like(states)  # W_hn h + b_hn
-        transposed = hidden_weight.t().contiguous()
-        state, start = hidden, 0
-        for count in counts:
-            rows = slice(start, start + count)
-            state = state[:count]
-            from_hidden = torch.addmm(hidden_bias, state, transposed)
-            reset_update, new = gates[rows, : 2 * size], gates[rows, 2 * size :]
-            reset_update.add_(from_hidden[:, : 2 * size]).sigmoid_()
-            candidate[rows] = from_hidden[:, 2 * size :]
-            new.addcmul_(reset_update[:, :size], from_hidden[:, 2 * size :]).tanh_()
-            state = torch.lerp(new, state, reset_update[:, size:], out=states[rows])
-            start += count
-        ctx.save_for_backward(gates, candidate, states, hidden, hidden_weight)
+    def forward(ctx: Any, inputs: Tensor, counts: list[int], hidden: Tensor, *weights: Tensor) -> Tensor:
+        input_weight, hidden_weight, input_bias, hidden_bias = (weight.detach() for weight in weights)
+        states = unroll(
+            gates := torch.addmm(input_bias, inputs, input_weight.t()),
+            from_hidden := torch.empty_like(gates),
+            counts,
+            hidden,
+            hidden_weight,
+            hidden_bias,
+        )
+        ctx.save_for_backward(inputs, hidden, input_weight, hidden_weight, gates, from_hidden, states)
         ctx.counts = counts
         return states
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_states: Tensor) -> tuple[Tensor | None, ...]:
-        gates, candidate, states, hidden, hidden_weight = ctx.saved_tensors
-        size = states.shape[1]
-        reset, update, new = gates.split(size, dim=1)
-        before = _states_before(states, hidden, ctx.counts)
-        # d h' / d (each gate's argument), for all rows at once
-        slope_new = (1 - update) * (1 - new * new)
-        slope_update = (before - new) * update * (1 - update)
-        slope_reset = candidate * reset * (1 - reset)  # times d h' / d (n's argument)
-        grad_projected, grad_hidden_side = torch.empty_like(gates), torch.empty_like(gates)
-        carried, end = None, states.shape[0]
-        for count in reversed(ctx.counts):
-            rows = slice(end - count, end)
-            grad_state = grad_states[rows].clone()
-            if carried is not None:
-                grad_state[: carried.shape[0]] += carried
-            grad_new = torch.mul(grad_state, slope_new[rows], out=grad_projected[rows, 2 * size :])
-            torch.mul(grad_state, slope_update[rows], out=grad_projected[rows, size : 2 * size])
-            torch.mul(grad_new, slope_reset[rows], out=grad_projected[rows, :size])
-            grad_hidden_side[rows, : 2 * size] = grad_projected[rows, : 2 * size]
-            torch.mul(grad_new, reset[rows], out=grad_hidden_side[rows, 2 * size :])
-            carried = torch.addmm(grad_state.mul_(update[rows]), grad_hidden_side[rows], hidden_weight)
-            end -= count
-        return grad_projected, None, None, grad_hidden_side.t() @ before, grad_hidden_side.sum(0)
+        inputs, hidden, input_weight, hidden_weight, gates, from_hidden, states = ctx.saved_tensors
+        unroll_backward(grad_states.clone(), gates, from_hidden, states, ctx.counts, hidden, hidden_weight)
+        return (
+            gates @ input_weight if ctx.needs_input_grad[0] else None,
+            None,
+            None,
+            gates.t() @ inputs,
+            from_hidden.t() @ states_before(states, hidden, ctx.counts),
+            gates.sum(0),
+            from_hidden.sum(0),
+        )
 
 
-def _states_before(states: Tensor, hidden: Tensor, counts: list[int]) -> Tensor:
+def unroll(
+    gates: Tensor, from_hidden: Tensor, counts: list[int], hidden: Tensor, hidden_weight: Tensor, hidden_bias: Tensor
+) -> Tensor:
+    """Run through packed sequences on the CPU, float32, without automatic differentiation.
+
+    Args:
+        gates: the input's part of the gates, [rows, 3 H]; becomes the gates r, z, n.
+        from_hidden: room for the hidden state's part of the gates, [rows, 3 H].
+        counts: sequences at each step.
+        hidden: state before each sequence's first step, [counts[0], H].
+        hidden_weight: [3 H, H].
+        hidden_bias: [3 H].
+
+    Returns:
+        State after each step, [rows, H].
+    """
+    states = gates.new_empty(gates.shape[0], hidden.shape[1])
+    step = kernels(hidden.shape[1]).step
+    n_gates, n_from_hidden, n_states, n_bias = (x.numpy() for x in (gates, from_hidden, states, hidden_bias))
+    transposed = hidden_weight.t().contiguous()
+    before, start = hidden, 0
+    for count in counts:
+        end = start + count
+        torch.mm(before[:count], transposed, out=from_hidden[start:end])
+        step(n_gates[start:end], n_from_hidden[start:end], n_bias, before.numpy(), n_states[start:end])
+        before, start = states[start:end], end
+    return states
+
+
+def unroll_backward(
+    grad: Tensor,
+    gates: Tensor,
+    from_hidden: Tensor,
+    states: Tensor,
+    counts: list[int],
+    hidden: Tensor,
+    hidden_weight: Tensor,
+) -> None:
+    """Run back through what `unroll` ran through.
+
+    Args:
+        grad: gradient of a loss by the states as it reads them, [rows, H]; overwritten.
+        gates: as `unroll` left them, [rows, 3 H]; becomes the gradient by the input's part of the gates.
+        from_hidden: as `unroll` left it, [rows, 3 H]; becomes the gradient by the hidden state's part.
+        states: what `unroll` returned, [rows, H].
+        counts: sequences at each step.
+        hidden: state before each sequence's first step, [counts[0], H].
+        hidden_weight: [3 H, H].
+    """
+    step = kernels(hidden.shape[1]).step_backward
+    n_grad, n_gates, n_from_hidden, n_states = (x.numpy() for x in (grad, gates, from_hidden, states))
+    end = grad.shape[0]
+    for t in range(len(counts) - 1, 0, -1):
+        start, count = end - counts[t], counts[t]
+        before = slice(start - counts[t - 1], start - counts[t - 1] + count)
+        step(n_grad[start:end], n_gates[start:end], n_from_hidden[start:end], n_states[before], n_grad[before])
+        grad[before].addmm_(from_hidden[start:end], hidden_weight)
+        end = start
+    nowhere = np.empty((counts[0], hidden.shape[1]), np.float32)
+    step(n_grad[:end], n_gates[:end], n_from_hidden[:end], hidden.numpy(), nowhere)
+
+
+def states_before(states: Tensor, hidden: Tensor, counts: list[int]) -> Tensor:
     """State before each packed step: the start state, then the states one step back, [rows, H]."""
     before = torch.empty_like(states)
     before[: counts[0]] = hidden
@@ -140,3 +187,47 @@ def _states_before(states: Tensor, hidden: Tensor, counts: list[int]) -> Tensor:
         before[start : start + count] = states[earlier : earlier + count]
         start, earlier = start + count, earlier + count_earlier
     return before
+
+
+class Kernels(NamedTuple):
+    """Compiled steps for one number of units."""
+
+    step: Callable[..., None]
+    step_backward: Callable[..., None]
+
+
+@lru_cache
+def kernels(units: int) -> Kernels:
+    """Compile one step of the GRU, forward and back, for this number of units (a constant, so that it vectorises)."""
+    h1, h2 = units, 2 * units
+    one, two = np.float32(1.0), np.float32(2.0)
+
+    @numba.njit(fastmath=FAST, error_model="numpy", cache=True)
+    def step(gates: Array, from_hidden: Array, hidden_bias: Array, before: Array, after: Array) -> None:
+        """One step of all sequences: gates [R, 3 H] become r, z, n; after [R, H] becomes the new state."""
+        for i in range(gates.shape[0]):
+            a, b, h, new_h = gates[i], from_hidden[i], before[i], after[i]
+            for j in range(h2):
+                a[j] = sigmoid(a[j] + b[j] + hidden_bias[j])
+            for j in range(h1):
+                b[h2 + j] += hidden_bias[h2 + j]
+                x = a[h2 + j] + a[j] * b[h2 + j]
+                n = two * sigmoid(two * x) - one  # tanh
+                a[h2 + j] = n
+                new_h[j] = n + a[h1 + j] * (h[j] - n)
+
+    @numba.njit(fastmath=FAST, error_model="numpy", cache=True)
+    def step_backward(grad: Array, gates: Array, from_hidden: Array, before: Array, grad_before: Array) -> None:
+        """Gradients by both parts of the gates replace these; what goes straight to the state before is added there."""
+        for i in range(grad.shape[0]):
+            d, a, b, h, d_before = grad[i], gates[i], from_hidden[i], before[i], grad_before[i]
+            for j in range(h1):
+                r, z, n = a[j], a[h1 + j], a[h2 + j]
+                dn = d[j] * (one - z) * (one - n * n)
+                dz = d[j] * (h[j] - n) * z * (one - z)
+                dr = dn * b[h2 + j] * r * (one - r)
+                d_before[j] += d[j] * z
+                a[j], a[h1 + j], a[h2 + j] = dr, dz, dn
+                b[j], b[h1 + j], b[h2 + j] = dr, dz, dn * r
+
+    return Kernels(step, step_backward)

@@ -219,6 +219,11 @@ def test_a_probability_above_one_is_refused():
         QMIXPolicy(learner().parameters, SPEC, 1.5)
 
 
+def test_a_policy_of_another_map_is_refused():
+    with pytest.raises(ValueError, match=r"agent\.encoder\.weight: found shape \[8, 9\], expected \[any, 10\]"):
+        QMIXPolicy(learner().parameters, dataclasses.replace(SPEC, obs_size=4), 0.0)
+
+
 def test_the_target_follows_every_so_many_episodes():
     own = learner(target_update_episodes=16)
     same = []
@@ -232,8 +237,10 @@ def test_the_target_follows_every_so_many_episodes():
 def test_no_step_before_a_batch_is_stored():
     own = learner(batch_episodes=20)
     before = {name: value.detach().clone() for name, value in own.parameters.items()}
-    losses = [own.learn(play(own.policy(), first))["td_loss"] for first in (0, 8, 16)]
-    assert [math.isnan(loss) for loss in losses] == [True, True, False]
+    metrics = [own.learn(play(own.policy(), first)) for first in (0, 8)]
+    assert all(torch.equal(before[name], value) for name, value in own.parameters.items())
+    metrics.append(own.learn(play(own.policy(), 16)))
+    assert ["td_loss" in found for found in metrics] == [False, False, True]
     assert any(not torch.equal(before[name], value) for name, value in own.parameters.items())
 
 
