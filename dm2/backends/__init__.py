@@ -1,0 +1,117 @@
+"""One interface, several battle engines.
+
+`make_env` opens an engine by its name: `simulator` is the built-in battle simulator (dm2/battle).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+BACKENDS = ("simulator",)
+
+
+@dataclass(frozen=True)
+class EnvSpec:
+    """Sizes of a map's interface, as SMAC defines them."""
+
+    map_name: str
+    n_agents: int
+    n_enemies: int
+    n_actions: int
+    obs_size: int
+    state_size: int
+    episode_limit: int
+    backend: str  # engine and its version; recorded in every result
+
+
+class BatchedEnv(Protocol):
+    """E battles stepped at once; all buffers are preallocated and overwritten in place.
+
+    Attributes:
+        obs: float32 [E, A, obs_size]; zeros once an agent is dead.
+        state: float32 [E, state_size].
+        avail_actions: bool [E, A, n_actions]; a dead agent has only no-op (0).
+        reward: float32 [E], of the last step.
+        battle_won, terminated, truncated: bool [E]; terminated = decided, truncated = ended by the episode limit alone.
+        active: bool [E]; a finished battle keeps its last observations, with reward 0, until it is reset.
+        dead_allies, dead_enemies: int64 [E].
+    """
+
+    spec: EnvSpec
+    n_battles: int
+    obs: np.ndarray
+    state: np.ndarray
+    avail_actions: np.ndarray
+    reward: np.ndarray
+    battle_won: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    active: np.ndarray
+
+    @property
+    def dead_allies(self) -> np.ndarray: ...
+
+    @property
+    def dead_enemies(self) -> np.ndarray: ...
+
+    def reset(self, episodes: np.ndarray | None = None) -> None:
+        """Start every battle; battle e plays episode `episodes[e]` (int64 [E], by default 0..E-1) of the env's seed."""
+
+    def step(self, actions: np.ndarray) -> None:
+        """Play one environment step with actions, int64 [E, A]; those of finished battles are ignored."""
+
+
+def check_backend(backend: str) -> None:
+    """Refuse an unknown engine.
+
+    Raises:
+        ValueError: `backend` is none of BACKENDS.
+    """
+    if backend not in BACKENDS:
+        raise ValueError(f"unknown backend {backend!r}; known: {', '.join(BACKENDS)}")
+
+
+def env_spec(backend: str, map_name: str) -> EnvSpec:
+    """Sizes of `map_name`'s interface.
+
+    Raises:
+        ValueError: unknown backend or map.
+    """
+    check_backend(backend)
+    from dm2.battle import simulator_spec
+
+    return simulator_spec(map_name)
+
+
+def make_env(
+    backend: str,
+    map_name: str,
+    n_battles: int,
+    seed: int,
+    *,
+    n_threads: int = 1,
+    regeneration_pays: bool = True,
+    autoreset: bool = False,
+) -> BatchedEnv:
+    """Open `n_battles` battles.
+
+    Args:
+        backend: one of BACKENDS.
+        map_name: a SMAC map.
+        n_battles: E.
+        seed: a battle is a function of (seed, episode number, actions).
+        n_threads: threads of the simulator; they do not change results.
+        regeneration_pays: SMAC's positive-only reward is an absolute value, so shield that enemies regain pays
+            (quirk 4 of the original code); off, it costs nothing and pays nothing.
+        autoreset: a battle that ends starts again within the same step.
+
+    Raises:
+        ValueError: unknown backend or map, or an impossible number.
+    """
+    check_backend(backend)
+    from dm2.battle import BattleEnv
+
+    return BattleEnv(map_name, n_battles, seed, n_threads=n_threads, regeneration_pays=regeneration_pays, autoreset=autoreset)

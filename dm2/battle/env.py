@@ -1,0 +1,158 @@
+"""Batched environment over the battle kernel (SMAC's interface for E battles at once)."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from dm2.backends import EnvSpec
+from dm2.battle import kernel
+from dm2.battle.scenario import World, load_scenario
+
+SIMULATOR_VERSION = "1"  # raised whenever a battle would go differently
+_CHUNK = 8  # battles per unit of work of a thread
+
+
+def spec_of(map_name: str, world: World) -> EnvSpec:
+    """Sizes of a scenario's interface."""
+    rules = world.rules[0]
+    n_agents, n_types = int(rules["n_agents"]), int(rules["n_types"])
+    n_enemies = world.kinds.shape[0] - n_agents
+    ally = 5 + int(rules["allies_have_shields"]) + n_types
+    enemy = 5 + int(rules["enemies_have_shields"]) + n_types
+    n_actions = 6 + n_enemies
+    return EnvSpec(
+        map_name=map_name,
+        n_agents=n_agents,
+        n_enemies=n_enemies,
+        n_actions=n_actions,
+        obs_size=4 + enemy * n_enemies + ally * (n_agents - 1) + ally - 4,
+        state_size=n_agents * (ally - 1) + n_enemies * (enemy - 2) + n_agents * n_actions,
+        episode_limit=int(rules["episode_limit"]),
+        backend=f"simulator {SIMULATOR_VERSION}",
+    )
+
+
+def simulator_spec(map_name: str) -> EnvSpec:
+    """Sizes of a shipped map's interface.
+
+    Raises:
+        ValueError: unknown map.
+    """
+    return spec_of(map_name, load_scenario(map_name))
+
+
+class BattleEnv:
+    """E battles on one map; see dm2.backends.BatchedEnv for the buffers.
+
+    With `autoreset`, a battle that ends starts its next one within the same step: reward, battle_won, terminated and
+    truncated tell of the one that ended, obs, state and avail_actions are those of the new one, and the ended one's
+    last observations are in final_obs and final_state.
+    """
+
+    def __init__(
+        self,
+        map_name: str,
+        n_battles: int,
+        seed: int,
+        *,
+        n_threads: int = 1,
+        regeneration_pays: bool = True,
+        autoreset: bool = False,
+        world: World | None = None,
+    ) -> None:
+        """Open the battles (`world` replaces the shipped map's numbers); `reset` starts them."""
+        if n_battles < 1 or n_threads < 1 or seed < 0:
+            raise ValueError(f"n_battles {n_battles}, n_threads {n_threads}, seed {seed}: expected >= 1, >= 1 and >= 0")
+        self.world = world if world is not None else load_scenario(map_name)
+        self.spec = spec_of(map_name, self.world)
+        self.n_battles = n_battles
+        self.battles = kernel.allocate(self.world, n_battles, self.spec.obs_size, self.spec.state_size)
+        self.obs, self.state = self.battles.obs, self.battles.state
+        self.avail_actions, status = self.battles.avail_actions, self.battles.status
+        self.reward, self.active, self.battle_won = status["reward"], status["active"], status["won"]
+        self.terminated, self.truncated = status["terminated"], status["truncated"]
+        self.final_obs, self.final_state = np.zeros_like(self.obs), np.zeros_like(self.state)
+        self._seed, self._autoreset, self._regeneration_pays = seed, autoreset, regeneration_pays
+        self._n_threads = min(n_threads, numba.config.NUMBA_NUM_THREADS)
+        self._episodes = np.arange(n_battles, dtype=np.int64)
+        self._restarts = np.zeros(n_battles, dtype=np.int64)
+        self._final_dead = np.zeros((2, n_battles), dtype=np.int64)
+
+    @property
+    def dead_allies(self) -> np.ndarray:
+        """Agents dead, int64 [E]."""
+        return self._dead(0, slice(None, self.spec.n_agents))
+
+    @property
+    def dead_enemies(self) -> np.ndarray:
+        """Enemies dead, int64 [E]."""
+        return self._dead(1, slice(self.spec.n_agents, None))
+
+    def _dead(self, side: int, units: slice) -> np.ndarray:
+        now = (~self.battles.units["alive"][:, units]).sum(axis=1)
+        return np.where(self.terminated | self.truncated, self._final_dead[side], now) if self._autoreset else now
+
+    def reset(self, episodes: np.ndarray | None = None) -> None:
+        """Start every battle; battle e plays episode `episodes[e]` of the seed (by default 0..E-1)."""
+        self._episodes = np.arange(self.n_battles) if episodes is None else np.asarray(episodes, dtype=np.int64)
+        if self._episodes.shape != (self.n_battles,) or self._episodes.min() < 0:
+            raise ValueError(f"episodes: expected {self.n_battles} numbers >= 0, found {self._episodes!r}")
+        self._restarts[:] = 0
+        self._start(np.ones(self.n_battles, dtype=np.bool_))
+
+    def _start(self, which: np.ndarray) -> None:
+        keys = np.zeros(self.n_battles, dtype=np.uint64)
+        for e in np.flatnonzero(which):
+            keys[e] = kernel.battle_key(
+                np.uint64(self._seed), np.uint64(self._episodes[e]), np.uint64(self._restarts[e])
+            )
+        kernel.reset_battles(self.world, self.battles, keys, which)
+
+    def step(self, actions: np.ndarray) -> None:
+        """Play one environment step of every running battle.
+
+        Args:
+            actions: int64 [E, A].
+
+        Raises:
+            ValueError: wrong shape or type, or an action that is not available, naming battle and agent.
+            RuntimeError: no battle is running.
+        """
+        self._check(actions)
+        if self._n_threads == 1:
+            kernel.step_serial(self.world, self.battles, actions, self._regeneration_pays, 0, self.n_battles)
+        else:
+            before = numba.get_num_threads()
+            numba.set_num_threads(self._n_threads)
+            kernel.step_parallel(self.world, self.battles, actions, self._regeneration_pays, _CHUNK)
+            numba.set_num_threads(before)
+        if self._autoreset and not self.active.all():
+            self._restart_ended()
+
+    def _check(self, actions: np.ndarray) -> None:
+        expected = (self.n_battles, self.spec.n_agents)
+        if actions.shape != expected or actions.dtype != np.int64:
+            raise ValueError(f"actions: expected int64 {expected}, found {actions.dtype} {actions.shape}")
+        if not self.active.any():
+            raise RuntimeError("every battle has ended: call reset() before step()")
+        battle, agent = kernel.first_unavailable(self.battles, actions)
+        if battle >= 0:
+            available = np.flatnonzero(self.avail_actions[battle, agent]).tolist()
+            raise ValueError(
+                f"battle {battle}, agent {agent}: action {actions[battle, agent]} is not available; available: {available}"
+            )
+
+    def _restart_ended(self) -> None:
+        ended = ~self.active
+        self.final_obs[ended], self.final_state[ended] = self.obs[ended], self.state[ended]
+        alive = self.battles.units["alive"]
+        self._final_dead[0][ended] = (~alive[ended, : self.spec.n_agents]).sum(axis=1)
+        self._final_dead[1][ended] = (~alive[ended, self.spec.n_agents :]).sum(axis=1)
+        outcome = [self.reward.copy(), self.battle_won.copy(), self.terminated.copy(), self.truncated.copy()]
+        self._restarts[ended] += 1
+        self._start(ended)
+        for buffer, kept in zip(
+            (self.reward, self.battle_won, self.terminated, self.truncated), outcome, strict=True
+        ):
+            buffer[:] = kept

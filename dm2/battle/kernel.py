@@ -1,0 +1,682 @@
+"""The battle itself: one numba kernel over E battles, 8 game loops per environment step.
+
+A unit is an index into the rows of `Battles`: agents first, then enemies. Within a loop every unit decides and fires
+on the positions at the loop's start; then units move, those nearest to their goal first; then missiles fly; then the
+dead are removed, so that two units can kill each other. The rules are those of `Rules` (dm2/battle/scenario.py);
+docs/simulator.md lists where each comes from.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from dm2.battle.scenario import ATTACK_DISTANCE, MOVE_DISTANCE, SIGHT, World
+
+NO_ORDER, MOVE, ATTACK = 0, 1, 2  # orders of an agent's unit
+READY, WINDING_UP, CHANNELLING = 0, 1, 2  # phases of an attack
+NOBODY = -1
+GRAVE = -1e6  # where the dead stand: out of everybody's reach
+FIXED_POINT = 4096.0  # positions are multiples of 1/4096
+# Directions tried when the straight way is blocked, in turn: (cos, sin) of 30, 60, 90 and 120 degrees.
+DETOURS = np.array([[0.8660254, 0.5], [0.5, 0.8660254], [0.0, 1.0], [-0.5, 0.8660254]])
+
+_jit = numba.njit(cache=True, fastmath={"nsz", "arcp", "contract", "afn"}, error_model="numpy")
+_inline = numba.njit(cache=True, fastmath={"nsz", "arcp", "contract", "afn"}, error_model="numpy", forceinline=True)
+
+
+Units = np.ndarray  # UNIT [U]: the units of one battle
+
+UNIT = np.dtype(
+    [
+        ("x", "f8"),  # map units
+        ("y", "f8"),
+        ("facing_x", "f8"),  # unit vector
+        ("facing_y", "f8"),
+        ("health", "f8"),
+        ("shield", "f8"),
+        ("cooldown", "f8"),  # loops until the weapon is ready, counted from the attack's start
+        ("phase_loops", "f8"),  # loops left of the attack's phase
+        ("hold_loops", "f8"),  # loops for which the unit does not chase
+        ("since_hurt", "f8"),  # loops since the last damage
+        ("goal_x", "f8"),  # where a MOVE goes
+        ("goal_y", "f8"),
+        ("missile_x", "f8"),
+        ("missile_y", "f8"),
+        ("walk_distance", "f8"),  # squared distance to the goal of the walker listed below
+        ("key", "u8"),  # the battle's random key
+        ("shots", "i8"),  # attacks begun: the counter of the unit's random numbers
+        ("target", "i4"),  # unit attacked or walked to, NOBODY if none
+        ("missile_target", "i4"),  # NOBODY if no missile flies
+        ("walker", "i4"),  # row i: the i-th unit to walk in this loop
+        ("missile_weapon", "i1"),
+        ("weapon", "i1"),  # weapon of the running attack
+        ("phase", "i1"),  # READY, WINDING_UP, CHANNELLING
+        ("order", "i1"),  # NO_ORDER, MOVE, ATTACK (agents)
+        ("detour", "i1"),  # side on which the unit walks round an obstacle, 0 if none
+        ("alive", "?"),
+    ],
+    align=True,
+)
+STATUS = np.dtype(
+    [
+        ("key", "u8"),
+        ("steps", "i8"),  # environment steps played
+        ("reward", "f4"),
+        ("active", "?"),
+        ("won", "?"),
+        ("terminated", "?"),
+        ("truncated", "?"),
+    ],
+    align=True,
+)
+
+
+class Battles(NamedTuple):
+    """E battles of U units, agents first."""
+
+    units: np.ndarray  # UNIT [E, U]
+    status: np.ndarray  # STATUS [E]
+    last_actions: np.ndarray  # int64 [E, A]; NOBODY before the first step
+    obs: np.ndarray  # float32 [E, A, obs_size]
+    state: np.ndarray  # float32 [E, state_size]
+    avail_actions: np.ndarray  # bool [E, A, n_actions]
+
+
+def allocate(world: World, n_battles: int, obs_size: int, state_size: int) -> Battles:
+    """Zeroed buffers for `n_battles` battles."""
+    n_agents, n_units = int(world.rules[0]["n_agents"]), world.kinds.shape[0]
+    return Battles(
+        units=np.zeros((n_battles, n_units), dtype=UNIT),
+        status=np.zeros(n_battles, dtype=STATUS),
+        last_actions=np.zeros((n_battles, n_agents), dtype=np.int64),
+        obs=np.zeros((n_battles, n_agents, obs_size), dtype=np.float32),
+        state=np.zeros((n_battles, state_size), dtype=np.float32),
+        avail_actions=np.zeros((n_battles, n_agents, 6 + n_units - n_agents), dtype=np.bool_),
+    )
+
+
+@_inline
+def _mix(value: np.uint64) -> np.uint64:
+    """One round of splitmix64 (Steele, Lea, Flood 2014)."""
+    value = value + np.uint64(0x9E3779B97F4A7C15)
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))
+
+
+@_jit
+def battle_key(seed: np.uint64, episode: np.uint64, restart: np.uint64) -> np.uint64:
+    """The random key of one battle: a function of seed, episode number and restart count alone."""
+    return _mix(_mix(_mix(seed) ^ episode) ^ restart)
+
+
+@_inline
+def _uniform(key: np.uint64, unit: int, counter: int) -> float:
+    """A number in [0, 1) that depends on its arguments alone."""
+    bits = _mix(key ^ _mix(np.uint64(unit) * np.uint64(0x100000001) + (np.uint64(counter) << np.uint64(16))))
+    return np.float64(bits >> np.uint64(11)) * (1.0 / 9007199254740992.0)
+
+
+@_inline
+def _distance(un: Units, u: int, v: int) -> float:
+    dx, dy = un[v].x - un[u].x, un[v].y - un[u].y
+    return np.sqrt(dx * dx + dy * dy)
+
+
+@_inline
+def _walkable(w: World, x: float, y: float) -> bool:
+    return x >= 0.0 and y >= 0.0 and x < w.rules[0].map_size and y < w.rules[0].map_size and w.walkable[int(x), int(y)]
+
+
+@_inline
+def _cancel_attack(un: Units, u: int) -> None:
+    """Drop a running attack. Before its damage point no cooldown is spent."""
+    if un[u].phase == WINDING_UP:
+        un[u].cooldown = 0.0
+    un[u].phase = READY
+    un[u].hold_loops = 0.0
+
+
+@_jit
+def _give_order(w: World, un: Units, u: int, action: int) -> None:
+    if action == 0:
+        return
+    if action >= 6:
+        target = w.rules[0].n_agents + action - 6
+        if un[u].order != ATTACK or un[u].target != target:
+            _cancel_attack(un, u)
+        un[u].order = ATTACK
+        un[u].target = target
+        return
+    _cancel_attack(un, u)
+    un[u].target = NOBODY
+    un[u].order = NO_ORDER if action == 1 else MOVE
+    un[u].goal_x = un[u].x + MOVE_DISTANCE * ((action == 4) - (action == 5))
+    un[u].goal_y = un[u].y + MOVE_DISTANCE * ((action == 2) - (action == 3))
+
+
+@_jit
+def _nearest_agent(w: World, un: Units, u: int) -> int:
+    """The agent nearest to enemy u in free space, if it is within the scan range; NOBODY otherwise."""
+    nearest, least = NOBODY, w.kinds[u].scan_range + w.kinds[u].radius
+    x, y = un[u].x, un[u].y
+    for v in range(w.rules[0].n_agents):
+        dx, dy = un[v].x - x, un[v].y - y
+        bound = least + w.kinds[v].radius
+        squared = dx * dx + dy * dy
+        if squared < bound * bound:
+            nearest, least = v, np.sqrt(squared) - w.kinds[v].radius
+    return nearest
+
+
+@_inline
+def _choose_target(w: World, un: Units, u: int, loop: int) -> None:
+    """Enemy u keeps a target in reach; else it looks round and may take or swap one."""
+    target = un[u].target
+    if target >= 0:
+        free = _distance(un, u, target) - w.kinds[u].radius - w.kinds[target].radius
+        if free <= w.arms[0, u].range:
+            return
+        if free > w.rules[0].leash:
+            target = NOBODY
+    if (loop + u) % w.rules[0].search_interval == 0:
+        other = _nearest_agent(w, un, u)
+        if other >= 0 and other != target:
+            free = _distance(un, u, other) - w.kinds[u].radius - w.kinds[other].radius
+            if target < 0 or w.rules[0].chase_nearest or free <= w.arms[0, u].range:
+                target = other
+    un[u].target = target
+
+
+@_inline
+def _turn(w: World, un: Units, u: int, x: float, y: float) -> bool:
+    """Turn unit u towards the unit vector (x, y), as far as one loop allows; True when it faces that way."""
+    fx, fy = un[u].facing_x, un[u].facing_y
+    dot = fx * x + fy * y
+    if dot >= w.rules[0].turn_cos:
+        un[u].facing_x, un[u].facing_y = x, y
+        return True
+    sine = w.rules[0].turn_sin if fx * y - fy * x >= 0.0 else -w.rules[0].turn_sin
+    fx, fy = fx * w.rules[0].turn_cos - fy * sine, fx * sine + fy * w.rules[0].turn_cos
+    un[u].facing_x, un[u].facing_y = fx, fy
+    return fx * x + fy * y >= w.rules[0].facing_cos
+
+
+@_inline
+def _hit(w: World, un: Units, u: int, target: int, weapon: int) -> None:
+    """One hit: shields first, undiminished by armour; what is left goes to health, less armour."""
+    left = w.damage[weapon, u, target]
+    absorbed = min(un[target].shield, left)
+    un[target].shield -= absorbed
+    left -= absorbed
+    if left > 0.0:
+        un[target].health -= max(left - w.kinds[target].armour, w.rules[0].minimum_damage)
+    un[target].since_hurt = 0.0
+    if w.rules[0].retaliate and target >= w.rules[0].n_agents and un[target].target == NOBODY:
+        _call_help(w, un, u, target)
+
+
+@_jit
+def _call_help(w: World, un: Units, attacker: int, victim: int) -> None:
+    for v in range(w.rules[0].n_agents, un.shape[0]):
+        if un[v].alive and un[v].target == NOBODY and _distance(un, victim, v) <= w.rules[0].call_for_help_range:
+            un[v].target = attacker
+
+
+@_inline
+def _fire(w: World, un: Units, u: int, target: int) -> None:
+    """The damage point: the weapon hits or its missile starts."""
+    weapon = un[u].weapon
+    un[u].phase = READY
+    un[u].hold_loops = w.rules[0].backswing_holds * w.arms[weapon, u].backswing
+    if w.arms[weapon, u].missile_speed > 0.0:
+        un[u].missile_target = target
+        un[u].missile_weapon = weapon
+        un[u].missile_x, un[u].missile_y = un[u].x, un[u].y
+        return
+    _hit(w, un, u, target, weapon)
+    if w.arms[weapon, u].hit_interval > 0.0:
+        un[u].phase = CHANNELLING
+        un[u].phase_loops = w.arms[weapon, u].hit_interval
+
+
+@_inline
+def _begin_attack(w: World, un: Units, u: int, target: int, weapon: int) -> None:
+    delay = w.rules[0].cooldown_delay_low
+    delay += (w.rules[0].cooldown_delay_high - w.rules[0].cooldown_delay_low) * _uniform(un[u].key, u, un[u].shots)
+    un[u].shots += 1
+    un[u].cooldown = max(1.0, w.arms[weapon, u].period + delay)
+    un[u].weapon = weapon
+    un[u].phase = WINDING_UP
+    un[u].phase_loops = w.arms[weapon, u].damage_point
+    if w.arms[weapon, u].damage_point <= 0.0:
+        _fire(w, un, u, target)
+
+
+@_inline
+def _continue_attack(w: World, un: Units, u: int) -> bool:
+    """Advance a running attack by one loop; True while it binds the unit to its place."""
+    target = un[u].target
+    un[u].phase_loops -= 1.0
+    if un[u].phase == CHANNELLING:
+        if target < 0:  # died after the first hit
+            un[u].phase = READY
+            return False
+        if un[u].phase_loops <= 0.0:
+            un[u].phase = READY
+            _hit(w, un, u, target, un[u].weapon)
+        return w.rules[0].second_hit_holds
+    reach = w.arms[un[u].weapon, u].range + w.rules[0].range_slop
+    if target < 0 or _distance(un, u, target) - w.kinds[u].radius - w.kinds[target].radius > reach:
+        _cancel_attack(un, u)
+        return False
+    if un[u].phase_loops <= 0.0:
+        _fire(w, un, u, target)
+    return True
+
+
+@_jit
+def _decide(w: World, un: Units, u: int, loop: int) -> bool:
+    """Unit u's decision and fire in this loop; True if it wants to walk (to its target or its goal)."""
+    un[u].cooldown -= 1.0
+    un[u].hold_loops -= 1.0
+    if un[u].target >= 0 and not un[un[u].target].alive:
+        un[u].target = NOBODY
+        if un[u].order == ATTACK:
+            un[u].order = NO_ORDER
+    if un[u].phase != READY and _continue_attack(w, un, u):
+        return False
+    if u >= w.rules[0].n_agents and un[u].phase == READY:
+        _choose_target(w, un, u, loop)
+    target = un[u].target
+    if target < 0:
+        return un[u].order == MOVE or u >= w.rules[0].n_agents
+    dx, dy = un[target].x - un[u].x, un[target].y - un[u].y
+    distance = np.sqrt(dx * dx + dy * dy)
+    free = distance - w.kinds[u].radius - w.kinds[target].radius
+    if free > w.arms[0, u].range:
+        return un[u].hold_loops <= 0.0
+    scale = 1.0 / max(distance, 1e-9)
+    if _turn(w, un, u, dx * scale, dy * scale) and un[u].cooldown <= 0.0 and un[u].phase == READY:
+        _begin_attack(w, un, u, target, 1 if free <= w.arms[1, u].range else 0)
+    return False
+
+
+@_jit
+def _blocker(w: World, un: Units, u: int, x: float, y: float) -> int:
+    """The first unit that u would press into at (x, y) more than it does now; NOBODY if the place is free."""
+    for v in range(un.shape[0]):
+        dx, dy = un[v].x - x, un[v].y - y
+        squared = dx * dx + dy * dy
+        if squared < w.body2[u, v] and v != u:
+            nowx, nowy = un[v].x - un[u].x, un[v].y - un[u].y
+            if squared < nowx * nowx + nowy * nowy:
+                return v
+    return NOBODY
+
+
+@_inline
+def _put(un: Units, u: int, x: float, y: float) -> None:
+    un[u].x = np.floor(x * FIXED_POINT + 0.5) * (1.0 / FIXED_POINT)
+    un[u].y = np.floor(y * FIXED_POINT + 0.5) * (1.0 / FIXED_POINT)
+
+
+@_inline
+def _is_idle(w: World, un: Units, u: int) -> bool:
+    if u < w.rules[0].n_agents:
+        return un[u].order == NO_ORDER and un[u].phase == READY
+    return un[u].target == NOBODY
+
+
+@_jit
+def _push_aside(w: World, un: Units, u: int, v: int, x: float, y: float) -> bool:
+    """Move u's idle comrade v out of (x, y), straight away from it; True if that freed the place."""
+    if (u < w.rules[0].n_agents) != (v < w.rules[0].n_agents) or not _is_idle(w, un, v):
+        return False
+    dx, dy = un[v].x - x, un[v].y - y
+    distance = np.sqrt(dx * dx + dy * dy)
+    if distance < 1e-6:
+        return False
+    scale = (np.sqrt(w.body2[u, v]) + 1.0 / FIXED_POINT) / distance
+    px, py = x + dx * scale, y + dy * scale
+    if not _walkable(w, px, py) or _blocker(w, un, v, px, py) != NOBODY:
+        return False
+    _put(un, v, px, py)
+    return True
+
+
+@_jit
+def _detour(w: World, un: Units, u: int, v: int, dx: float, dy: float, step: float) -> None:
+    """Walk round obstacle v: the directions nearest to (dx, dy) first, on the side away from the obstacle."""
+    if un[u].detour == 0:
+        across = dx * (un[v].y - un[u].y) - dy * (un[v].x - un[u].x)
+        un[u].detour = -1 if across > 0.0 else 1
+    for attempt in range(2):
+        side = un[u].detour if attempt == 0 else -un[u].detour
+        for k in range(DETOURS.shape[0]):
+            cosine, sine = DETOURS[k, 0], DETOURS[k, 1] * side
+            x = un[u].x + step * (dx * cosine - dy * sine)
+            y = un[u].y + step * (dx * sine + dy * cosine)
+            if _walkable(w, x, y) and _blocker(w, un, u, x, y) == NOBODY:
+                un[u].detour = side
+                _put(un, u, x, y)
+                return
+
+
+@_jit
+def _slide(w: World, un: Units, u: int, dx: float, dy: float, step: float) -> None:
+    """The straight way leaves the walkable ground: keep the part of the step that stays on it."""
+    x, y = un[u].x, un[u].y
+    if _walkable(w, x + step * dx, y) and _blocker(w, un, u, x + step * dx, y) == NOBODY:
+        _put(un, u, x + step * dx, y)
+    elif _walkable(w, x, y + step * dy) and _blocker(w, un, u, x, y + step * dy) == NOBODY:
+        _put(un, u, x, y + step * dy)
+
+
+@_inline
+def _goal(w: World, un: Units, u: int) -> tuple[float, float]:
+    target = un[u].target
+    if target >= 0:
+        return un[target].x, un[target].y
+    if u < w.rules[0].n_agents:
+        return un[u].goal_x, un[u].goal_y
+    return w.rules[0].goal_x, w.rules[0].goal_y
+
+
+@_jit
+def _walk(w: World, un: Units, u: int) -> None:
+    goal_x, goal_y = _goal(w, un, u)
+    dx, dy = goal_x - un[u].x, goal_y - un[u].y
+    distance = np.sqrt(dx * dx + dy * dy)
+    if distance < 1e-3:
+        if un[u].order == MOVE:
+            un[u].order = NO_ORDER
+        return
+    dx, dy = dx / distance, dy / distance
+    step = min(w.kinds[u].speed, distance)
+    _turn(w, un, u, dx, dy)
+    x, y = un[u].x + step * dx, un[u].y + step * dy
+    if not _walkable(w, x, y):
+        _slide(w, un, u, dx, dy, step)
+        return
+    obstacle = _blocker(w, un, u, x, y)
+    if obstacle == NOBODY or (_push_aside(w, un, u, obstacle, x, y) and _blocker(w, un, u, x, y) == NOBODY):
+        un[u].detour = 0
+        _put(un, u, x, y)
+    elif u < w.rules[0].n_agents or un[u].target >= 0 or distance > w.rules[0].arrival_radius:
+        _detour(w, un, u, obstacle, dx, dy, step)
+
+
+@_jit
+def _walk_all(w: World, un: Units, n_walkers: int) -> None:
+    """Move the walkers listed, those nearest to their goal first, so that a column can move as one."""
+    for i in range(n_walkers):
+        u = un[i].walker
+        goal_x, goal_y = _goal(w, un, u)
+        dx, dy = goal_x - un[u].x, goal_y - un[u].y
+        distance = dx * dx + dy * dy
+        j = i
+        while j > 0 and un[j - 1].walk_distance > distance:
+            un[j].walker, un[j].walk_distance = un[j - 1].walker, un[j - 1].walk_distance
+            j -= 1
+        un[j].walker, un[j].walk_distance = u, distance
+    for i in range(n_walkers):
+        _walk(w, un, un[i].walker)
+
+
+@_inline
+def _fly_missile(w: World, un: Units, u: int) -> None:
+    target = un[u].missile_target
+    if not un[target].alive:
+        un[u].missile_target = NOBODY
+        return
+    weapon = un[u].missile_weapon
+    dx, dy = un[target].x - un[u].missile_x, un[target].y - un[u].missile_y
+    distance = np.sqrt(dx * dx + dy * dy)
+    speed = w.arms[weapon, u].missile_speed
+    if distance <= speed:
+        un[u].missile_target = NOBODY
+        _hit(w, un, u, target, weapon)
+    else:
+        un[u].missile_x += dx / distance * speed
+        un[u].missile_y += dy / distance * speed
+
+
+@_inline
+def _end_loop(w: World, un: Units, u: int) -> None:
+    """Death and regeneration."""
+    if un[u].health <= 0.0:
+        un[u].alive = False
+        un[u].health = 0.0
+        un[u].shield = 0.0
+        un[u].x = GRAVE * (u + 1)
+        un[u].y = GRAVE
+        return
+    un[u].since_hurt += 1.0
+    if un[u].since_hurt > w.rules[0].shield_delay and un[u].shield < w.kinds[u].max_shield:
+        un[u].shield = min(w.kinds[u].max_shield, un[u].shield + w.rules[0].shield_regeneration)
+    if w.kinds[u].health_regeneration > 0.0:
+        un[u].health = min(w.kinds[u].max_health, un[u].health + w.kinds[u].health_regeneration)
+
+
+@_jit
+def _play_loop(w: World, un: Units, loop: int, first: int) -> None:
+    """One game loop for the units from `first` on (all of them, or the enemies alone)."""
+    walkers = 0
+    for u in range(first, un.shape[0]):
+        if un[u].alive and _decide(w, un, u, loop):
+            un[walkers].walker = u
+            walkers += 1
+    _walk_all(w, un, walkers)
+    for u in range(un.shape[0]):
+        if un[u].missile_target >= 0:
+            _fly_missile(w, un, u)
+    for u in range(un.shape[0]):
+        if un[u].alive:
+            _end_loop(w, un, u)
+
+
+@_jit
+def _place_units(w: World, un: Units, key: np.uint64) -> None:
+    for u in range(un.shape[0]):
+        un[u].x, un[u].y = w.kinds[u].spawn_x, w.kinds[u].spawn_y
+        un[u].facing_x, un[u].facing_y = 1.0 if u < w.rules[0].n_agents else -1.0, 0.0
+        un[u].health, un[u].shield = w.kinds[u].max_health, w.kinds[u].max_shield
+        un[u].alive = True
+        un[u].cooldown = un[u].phase_loops = un[u].hold_loops = un[u].since_hurt = 0.0
+        un[u].phase = READY
+        un[u].order = NO_ORDER
+        un[u].target = un[u].missile_target = NOBODY
+        un[u].detour = 0
+        un[u].shots = 0
+        un[u].key = key
+
+
+@_jit
+def _reset_battle(w: World, b: Battles, e: int, key: np.uint64) -> None:
+    un = b.units[e]
+    _place_units(w, un, key)
+    b.last_actions[e] = NOBODY
+    status = b.status[e]
+    status.key = key
+    status.steps = 0
+    status.active = True
+    status.reward = 0.0
+    status.won = status.terminated = status.truncated = False
+    delay = int(_uniform(key, un.shape[0], 0) * (w.rules[0].start_delay + 1))
+    for loop in range(delay):
+        _play_loop(w, un, loop, w.rules[0].n_agents)
+    _observe(w, b, e)
+
+
+@_jit
+def _enemy_total(w: World, un: Units) -> tuple[float, int]:
+    """Health and shields of the enemies together, and how many live."""
+    total, living = 0.0, 0
+    for u in range(w.rules[0].n_agents, un.shape[0]):
+        total += un[u].health + un[u].shield
+        living += un[u].alive
+    return total, living
+
+
+@_jit
+def _step_battle(w: World, b: Battles, e: int, actions: np.ndarray, regeneration_pays: bool) -> None:
+    """One environment step: SMAC's positive-only shaped reward, scaled so that a won battle returns about 20."""
+    un, status = b.units[e], b.status[e]
+    total, enemies = _enemy_total(w, un)
+    for a in range(w.rules[0].n_agents):
+        _give_order(w, un, a, actions[e, a])
+        b.last_actions[e, a] = actions[e, a]
+    for loop in range(w.rules[0].loops_per_step):
+        _play_loop(w, un, status.steps * w.rules[0].loops_per_step + loop, 0)
+    status.steps += 1
+    total_left, enemies_left = _enemy_total(w, un)
+    gained = total - total_left + 10.0 * (enemies - enemies_left)
+    agents_left = 0
+    for a in range(w.rules[0].n_agents):
+        agents_left += un[a].alive
+    status.terminated = agents_left == 0 or enemies_left == 0
+    status.won = enemies_left == 0 and agents_left > 0
+    status.truncated = status.steps >= w.rules[0].episode_limit and not status.terminated
+    status.active = not (status.terminated or status.truncated)
+    reward = (abs(gained) if regeneration_pays else max(gained, 0.0)) + 200.0 * status.won
+    status.reward = reward / (w.rules[0].max_reward / 20.0)
+    _observe(w, b, e)
+
+
+@_inline
+def _can_walk_to(w: World, x: float, y: float) -> bool:
+    """SMAC's look at the cell of a point, coordinates truncated towards zero."""
+    i, j = int(x), int(y)
+    return i >= 0 and j >= 0 and i < w.rules[0].map_size and j < w.rules[0].map_size and w.walkable[i, j]
+
+
+@_jit
+def _avail(w: World, un: Units, a: int, row: np.ndarray) -> None:
+    row[:] = False
+    if not un[a].alive:
+        row[0] = True
+        return
+    x, y = un[a].x, un[a].y
+    row[1] = True
+    row[2] = _can_walk_to(w, x, y + MOVE_DISTANCE / 2)
+    row[3] = _can_walk_to(w, x, y - MOVE_DISTANCE / 2)
+    row[4] = _can_walk_to(w, x + MOVE_DISTANCE / 2, y)
+    row[5] = _can_walk_to(w, x - MOVE_DISTANCE / 2, y)
+    for v in range(w.rules[0].n_agents, un.shape[0]):
+        dx, dy = un[v].x - x, un[v].y - y
+        row[6 + v - w.rules[0].n_agents] = dx * dx + dy * dy <= ATTACK_DISTANCE * ATTACK_DISTANCE
+
+
+@_jit
+def _observe_unit(w: World, un: Units, a: int, u: int, first: float, row: np.ndarray) -> int:
+    """Agent a's features of unit u; returns how many there are."""
+    shields = w.rules[0].enemies_have_shields if u >= w.rules[0].n_agents else w.rules[0].allies_have_shields
+    dx, dy = un[u].x - un[a].x, un[u].y - un[a].y
+    squared = dx * dx + dy * dy
+    if squared < SIGHT * SIGHT:
+        row[0] = first
+        row[1] = np.sqrt(squared) / SIGHT
+        row[2] = dx / SIGHT
+        row[3] = dy / SIGHT
+        row[4] = un[u].health / w.kinds[u].max_health
+        if shields:
+            row[5] = un[u].shield / w.kinds[u].max_shield
+        if w.rules[0].n_types:
+            row[5 + shields + w.kinds[u].unit_type] = 1.0
+    return 5 + shields + w.rules[0].n_types
+
+
+@_jit
+def _observe_agent(w: World, un: Units, a: int, avail: np.ndarray, row: np.ndarray) -> None:
+    row[:] = 0.0
+    if not un[a].alive:
+        return
+    for k in range(4):
+        row[k] = avail[2 + k]
+    at = 4
+    for u in range(w.rules[0].n_agents, un.shape[0]):
+        at += _observe_unit(w, un, a, u, np.float32(avail[6 + u - w.rules[0].n_agents]), row[at:])
+    for u in range(w.rules[0].n_agents):
+        if u != a:
+            at += _observe_unit(w, un, a, u, np.float32(1.0), row[at:])
+    row[at] = un[a].health / w.kinds[a].max_health
+    if w.rules[0].allies_have_shields:
+        row[at + 1] = un[a].shield / w.kinds[a].max_shield
+    if w.rules[0].n_types:
+        row[at + 1 + w.rules[0].allies_have_shields + w.kinds[a].unit_type] = 1.0
+
+
+@_jit
+def _observe_state(w: World, un: Units, last_actions: np.ndarray, row: np.ndarray) -> None:
+    row[:] = 0.0
+    at = 0
+    for u in range(un.shape[0]):
+        ally = u < w.rules[0].n_agents
+        shields = w.rules[0].allies_have_shields if ally else w.rules[0].enemies_have_shields
+        if un[u].alive:
+            row[at] = un[u].health / w.kinds[u].max_health
+            if ally:
+                row[at + 1] = max(un[u].cooldown, 0.0) / w.kinds[u].smac_max_cooldown
+            row[at + 1 + ally] = (un[u].x - w.rules[0].map_size / 2) / w.rules[0].map_size
+            row[at + 2 + ally] = (un[u].y - w.rules[0].map_size / 2) / w.rules[0].map_size
+            if shields:
+                row[at + 3 + ally] = un[u].shield / w.kinds[u].max_shield
+            if w.rules[0].n_types:
+                row[at + 3 + ally + shields + w.kinds[u].unit_type] = 1.0
+        at += 3 + ally + shields + w.rules[0].n_types
+    for a in range(w.rules[0].n_agents):
+        if last_actions[a] >= 0:
+            row[at + last_actions[a]] = 1.0
+        at += 6 + un.shape[0] - w.rules[0].n_agents
+
+
+@_jit
+def _observe(w: World, b: Battles, e: int) -> None:
+    """Refresh availability, observations and state of battle e."""
+    un = b.units[e]
+    for a in range(w.rules[0].n_agents):
+        _avail(w, un, a, b.avail_actions[e, a])
+        _observe_agent(w, un, a, b.avail_actions[e, a], b.obs[e, a])
+    _observe_state(w, un, b.last_actions[e], b.state[e])
+
+
+@_jit
+def step_serial(w: World, b: Battles, actions: np.ndarray, regeneration_pays: bool, start: int, stop: int) -> None:
+    """Play one environment step of the running battles among start..stop-1 with available actions, int64 [E, A]."""
+    for e in range(start, stop):
+        if b.status[e].active:
+            _step_battle(w, b, e, actions, regeneration_pays)
+        else:
+            b.status[e].reward = 0.0
+
+
+@numba.njit(cache=True, parallel=True)
+def step_parallel(w: World, b: Battles, actions: np.ndarray, regeneration_pays: bool, chunk: int) -> None:
+    """`step_serial` with chunks of battles spread over numba's threads."""
+    n_battles = actions.shape[0]
+    for part in numba.prange((n_battles + chunk - 1) // chunk):
+        step_serial(w, b, actions, regeneration_pays, part * chunk, min(n_battles, (part + 1) * chunk))
+
+
+@_jit
+def reset_battles(w: World, b: Battles, keys: np.ndarray, which: np.ndarray) -> None:
+    """Start the battles where `which` is set, with their random keys."""
+    for e in range(which.shape[0]):
+        if which[e]:
+            _reset_battle(w, b, e, keys[e])
+
+
+@_jit
+def first_unavailable(b: Battles, actions: np.ndarray) -> tuple[int, int]:
+    """Battle and agent of the first unavailable action among the running battles; (-1, -1) if there is none."""
+    n_actions = b.avail_actions.shape[2]
+    for e in range(actions.shape[0]):
+        if b.status[e].active:
+            for a in range(actions.shape[1]):
+                if actions[e, a] < 0 or actions[e, a] >= n_actions or not b.avail_actions[e, a, actions[e, a]]:
+                    return e, a
+    return -1, -1
