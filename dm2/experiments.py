@@ -293,8 +293,8 @@ class Matrix:
         found = self.settings(run).policy_percents
         if found != self.policy_percents:
             raise SettingsError(
-                f"{self._where(run)}: policy_percents: found {list(found)}, expected {list(self.policy_percents)} as in "
-                "the scale's other runs; give it for all of them, under `defaults`"
+                f"{self._where(run)}: policy_percents: found {list(found)}, expected {list(self.policy_percents)} as "
+                "in the scale's other runs; give it for all of them, under `defaults`"
             )
 
 

@@ -12,12 +12,8 @@ from dm2.scripts import draw_figure, options
 
 
 def main(
-    scales: Annotated[
-        list[str] | None, typer.Argument(help="Scales to draw; all that have tables if none is named.")
-    ] = None,
-    results: Annotated[Path, typer.Option(help="Folder of the tables.", exists=True, file_okay=False)] = Path(
-        "results"
-    ),
+    scales: Annotated[list[str] | None, typer.Argument(help="Scales to draw, by default all that have tables.")] = None,
+    results: Annotated[Path, typer.Option(help="Folder of the tables.", file_okay=False)] = Path("results"),
     figures: Annotated[Path, typer.Option(help="Folder to draw into.", file_okay=False)] = Path("figures"),
     config_folder: options.ConfigFolder = Path("config"),
 ) -> None:

@@ -19,7 +19,7 @@ def main(
     threads: options.Threads = 1,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget an earlier start or result of the run.")] = False,
 ) -> None:
-    """Train one run to its end. A run that was stopped goes on from its last checkpoint, a finished one is left alone."""
+    """Train one run to its end; a stopped one goes on from its last checkpoint, a finished one is left alone."""
     from dm2.backends import env_spec
     from dm2.config import RunSettings
     from dm2.demonstrations import Demonstrations
