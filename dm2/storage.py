@@ -89,6 +89,20 @@ def write_json(path: str | os.PathLike[str], record: Mapping[str, Any]) -> None:
         file.write(text + "\n")
 
 
+def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a record that `write_json` wrote.
+
+    Raises:
+        StorageError: no such file, too long, or no JSON object.
+    """
+    path = Path(path)
+    with _open_to_read(path) as file:
+        content = file.read(MAX_HEADER_BYTES + 1)
+    if len(content) > MAX_HEADER_BYTES:
+        raise StorageError(_damaged(path, f"it is longer than the {MAX_HEADER_BYTES} bytes that a record may take"))
+    return _parse_record(path, content)
+
+
 def write_csv(path: str | os.PathLike[str], columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows as CSV, atomically; floats get the shortest digits that read back to the same float, None is empty.
 
@@ -290,18 +304,18 @@ def _check_shapes(path: Path, found: Mapping[str, Sequence[int]], expected: Mapp
             )
 
 
-def _parse_record(path: Path, text: str) -> dict[str, Any]:
+def _parse_record(path: Path, text: str | bytes) -> dict[str, Any]:
     try:
         record = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise StorageError(_damaged(path, f"its record is no JSON ({error})")) from error
+        raise StorageError(_damaged(path, f"it holds no JSON ({error})")) from error
     if not isinstance(record, dict):
-        raise StorageError(_damaged(path, f"its record is a {type(record).__name__}, expected an object"))
+        raise StorageError(_damaged(path, f"it holds a {type(record).__name__}, expected an object"))
     return record
 
 
 def _damaged(path: Path, found: str) -> str:
-    return f"{path}: damaged or not a dm2 tensor file: {found}; restore it from a copy, or delete it and make it again"
+    return f"{path}: damaged, or no file of dm2: {found}; restore it from a copy, or delete it and make it again"
 
 
 # --- run directories -----------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from dm2.storage import (
     atomic_write,
     copy_file,
     load_tensors,
+    read_json,
     save_tensors,
     sha256_of_file,
     write_csv,
@@ -181,6 +182,22 @@ def test_json_refuses_nan(tmp_path: Path) -> None:
     with pytest.raises(ValueError):
         write_json(tmp_path / "run.json", {"loss": float("nan")})
     assert files_in(tmp_path) == set()
+
+
+def test_json_reads_back(tmp_path: Path) -> None:
+    write_json(tmp_path / "run.json", {"seed": 1, "rate": 0.1, "name": "DM²"})
+    assert read_json(tmp_path / "run.json") == {"seed": 1, "rate": 0.1, "name": "DM²"}
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"[" * 100_000, b"\xff\xfe\x00", b'{"a": 1}x'])
+def test_damaged_json_is_refused(tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "run.json").write_bytes(content)
+    with pytest.raises(StorageError, match=r"run.json: damaged"):
+        read_json(tmp_path / "run.json")
+    monkeypatch.setattr("dm2.storage.MAX_HEADER_BYTES", 3)
+    (tmp_path / "run.json").write_bytes(b"{  }")
+    with pytest.raises(StorageError, match="longer than the 3 bytes"):
+        read_json(tmp_path / "run.json")
 
 
 def test_sha256_is_that_of_the_bytes(tmp_path: Path) -> None:

@@ -1,0 +1,424 @@
+"""The training loop of every algorithm: collect, learn, evaluate, keep policies, resume.
+
+    while env_steps < settings.env_steps:
+        play episodes_per_update battles with the learner's policy
+        learn from them
+        at each multiple of evaluation_interval: evaluate the greedy policy, one row of metrics.csv
+        at each of policy_percents: keep the policy
+        every few minutes, and when asked to stop: write a checkpoint
+
+The loop holds no random state: what an episode draws depends on the seed and the episode's number, what an evaluation
+draws on the seed and the env step. A run that was killed and resumed thus ends with the numbers of one that was not.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numba
+import numpy as np
+import torch
+
+from dm2.backends import BatchedEnv, EnvSpec, env_spec, make_env
+from dm2.code_digest import code_digest
+from dm2.config import RunSettings
+from dm2.evaluation import evaluate
+from dm2.progress import ProgressReport
+from dm2.provenance import peak_memory_bytes, provenance
+from dm2.randomness import stream
+from dm2.resume import Identity, Logbook, Row, check_identity, forget_checkpoints, load_checkpoint, save_checkpoint
+from dm2.rollout import Episodes, Policy, collect
+from dm2.storage import RunDirectory, copy_file, read_json, save_tensors, sha256_of_file, write_csv, write_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dm2.demonstrations import Demonstrations
+
+EXIT_INTERRUPTED = 75
+"""Exit code after SIGTERM or SIGINT: a checkpoint is written, the same command goes on (EX_TEMPFAIL of sysexits.h)."""
+
+FIRST_COLUMNS = (
+    *("backend", "map_name", "condition", "seed", "env_steps", "episodes", "win_rate", "return_mean", "return_sd"),
+    *("episode_length_mean", "dead_allies_mean", "dead_enemies_mean"),
+)
+WALL_CLOCK_COLUMNS = ("env_steps_per_second", "wall_seconds")
+
+
+class TrainingInterrupted(SystemExit):
+    """The run was asked to stop and did, resumable; leaves the process with `EXIT_INTERRUPTED` unless caught."""
+
+
+class TrainingDiverged(RuntimeError):
+    """A loss or a parameter is not finite; the message names it, the last good checkpoint is kept."""
+
+
+class Learner(Protocol):
+    """What the loop asks of an algorithm."""
+
+    episodes_per_update: int
+    keeps_state: bool
+
+    def policy(self) -> Policy:
+        """Who collects."""
+
+    def greedy_policy(self) -> Policy:
+        """Who is evaluated."""
+
+    def learn(self, episodes: Episodes) -> dict[str, float]:
+        """Update from episodes of `policy`; returns finite metrics, the columns of metrics.csv."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that training goes on from."""
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from what `state` returned."""
+
+    def policy_state(self) -> dict[str, Tensor]:
+        """What a policy file holds."""
+
+
+def build_learner(settings: RunSettings, spec: EnvSpec, demonstrations: Demonstrations | None = None) -> Learner:
+    """The learner that the settings ask for.
+
+    Raises:
+        ValueError: demonstrations are missing, or given to a learner that reads none.
+    """
+    matching = settings.reward != "env"
+    if matching != (demonstrations is not None):
+        wanted, found = ("demonstrations", "none") if matching else ("no demonstrations", "some")
+        raise ValueError(
+            f"condition {settings.condition!r} with reward {settings.reward!r} needs {wanted}, found {found}"
+        )
+    if settings.qmix is not None:
+        from dm2.qmix import QMIX
+
+        return QMIX(spec, settings.qmix, settings.quirks, settings.seed)
+    if demonstrations is not None:
+        from dm2.distribution_matching import DistributionMatching
+
+        return DistributionMatching(spec, settings, demonstrations)
+    from dm2.ippo import IPPO
+
+    assert settings.ippo is not None  # RunSettings checks that one of the two blocks is there
+    return IPPO(spec, settings.ippo, settings.quirks, settings.seed)
+
+
+def train(
+    settings: RunSettings,
+    run_directory: str | Path,
+    *,
+    demonstrations: Demonstrations | None = None,
+    threads: int = 1,
+    fresh: bool = False,
+    progress: bool = True,
+    checkpoint_minutes: float = 5.0,
+) -> None:
+    """Train one run to its end, from its last checkpoint if it has one; a finished run is left as it is.
+
+    Args:
+        settings: everything that the run's numbers depend on.
+        run_directory: where its files are; see `RunDirectory`.
+        demonstrations: for the rewards gail and mixed.
+        threads: CPU threads for battles and networks.
+        fresh: forget an earlier start, or an earlier result, of the run.
+        progress: show a bar on a terminal, or lines in a log.
+        checkpoint_minutes: wall time between checkpoints.
+
+    Raises:
+        TrainingInterrupted: SIGTERM or SIGINT came; the current update was finished and a checkpoint written.
+        TrainingDiverged: a loss or parameter is not finite.
+        StorageError: another process is on this run, another configuration started it, or a file cannot be used.
+    """
+    run = RunDirectory(Path(run_directory))
+    set_threads(threads)
+    spec = env_spec(settings.backend, settings.map_name)
+    identity = run_identity(settings, spec, demonstrations)
+    title = f"{settings.map_name} {settings.condition} seed {settings.seed}"
+    with run.locked(), ProgressReport(title, settings.env_steps, "env steps", enabled=progress) as report:
+        if fresh:
+            run.record.unlink(missing_ok=True)
+            forget_checkpoints(run)
+        if is_finished(run, settings, identity):
+            report.message(f"{run.path} is finished: nothing to do (--fresh trains it again)")
+            return
+        learner = build_learner(settings, spec, demonstrations)
+        env = make_env(
+            settings.backend,
+            settings.map_name,
+            learner.episodes_per_update,
+            settings.seed,
+            n_threads=threads,
+            regeneration_pays=settings.quirks.regeneration_pays,
+        )
+        with StopSignals() as stop:
+            training = Training(settings, run, learner, env, identity, report, threads)
+            training.resume()
+            training.to_the_end(stop, checkpoint_minutes * 60.0)
+        training.publish()
+
+
+class Training:
+    """One run in progress: the learner, the battles it learns from and the logbook."""
+
+    def __init__(
+        self,
+        settings: RunSettings,
+        run: RunDirectory,
+        learner: Learner,
+        env: BatchedEnv,
+        identity: Identity,
+        report: ProgressReport,
+        threads: int,
+    ) -> None:
+        self.settings = settings
+        self.run = run
+        self.learner = learner
+        self.env = env
+        self.identity = identity
+        self.report = report
+        self.threads = threads
+        self.logbook = Logbook()
+        self.lap_started = time.monotonic()  # a clock that is set back or forward does not touch it
+
+    def resume(self) -> None:
+        """Go on from the last checkpoint, if there is one."""
+        found = load_checkpoint(self.run, self.identity, self.report.message)
+        if found is not None:
+            tensors, self.logbook = found
+            self.learner.load_state(tensors)
+            self.logbook.resumes += 1
+            self.report.message(f"resumed at {self.logbook.env_steps:,} env steps")
+
+    def to_the_end(self, stop: StopSignals, checkpoint_seconds: float) -> None:
+        """The loop."""
+        last_checkpoint = time.monotonic()
+        while True:
+            self.keep_due_policies()
+            self.evaluate_if_due()
+            if self.finished:
+                self.checkpoint()
+                return
+            if stop.received is not None:
+                self.checkpoint()
+                self.report.message(f"{stop.received}: stopped at {self.logbook.env_steps:,} env steps, resumable")
+                raise TrainingInterrupted(EXIT_INTERRUPTED)
+            if time.monotonic() - last_checkpoint >= checkpoint_seconds:
+                self.checkpoint()
+                last_checkpoint = time.monotonic()
+            self.update()
+            self.report.update(self.logbook.env_steps)
+
+    @property
+    def finished(self) -> bool:
+        """True once all env steps are played."""
+        return self.logbook.env_steps >= self.settings.env_steps
+
+    def update(self) -> None:
+        """Play one batch of episodes and learn from it.
+
+        Raises:
+            TrainingDiverged: a metric is not finite.
+        """
+        book, battles = self.logbook, self.env.n_battles
+        numbers = np.arange(book.episodes, book.episodes + battles)
+        generator = stream(self.settings.seed, "policy", book.episodes)
+        episodes = collect(self.env, self.learner.policy(), numbers, generator, keep_state=self.learner.keeps_state)
+        losses = self.learner.learn(episodes)
+        for name, value in losses.items():
+            if not math.isfinite(value):
+                raise TrainingDiverged(self._diverged(name, value))
+        book.count_losses(losses)
+        book.env_steps += episodes.rows
+        book.episodes += battles
+
+    def evaluate_if_due(self) -> None:
+        """Add a row to the metrics at every multiple of the interval, and at the end."""
+        book = self.logbook
+        unseen_end = self.finished and (not book.rows or book.rows[-1]["env_steps"] < book.env_steps)
+        if book.env_steps < book.next_evaluation and not unseen_end:
+            return
+        interval = self.settings.evaluation_interval
+        book.next_evaluation = (book.env_steps // interval + 1) * interval
+        row = self.evaluation_row()
+        book.rows.append(row)
+        write_metrics(self.run.metrics_so_far, book.rows)
+        self.report.message(
+            f"{book.env_steps:,} env steps: win rate {row['win_rate']:.2f}, return {row['return_mean']:.2f}"
+        )
+
+    def evaluation_row(self) -> Row:
+        """Evaluate the greedy policy; the losses are means since the row before."""
+        settings, book = self.settings, self.logbook
+        evaluation = evaluate(
+            self.learner.greedy_policy(),
+            settings.backend,
+            settings.map_name,
+            int(stream(settings.seed, "evaluation", book.env_steps).integers(2**62)),
+            settings.evaluation_episodes,
+            n_threads=self.threads,
+            regeneration_pays=settings.quirks.regeneration_pays,
+        )
+        steps_before, seconds_before = (
+            (book.rows[-1]["env_steps"], book.rows[-1]["wall_seconds"]) if book.rows else (0, 0.0)
+        )
+        self.lap()
+        seconds = book.wall_seconds - seconds_before
+        return {
+            "backend": self.env.spec.backend,
+            "map_name": settings.map_name,
+            "condition": settings.condition,
+            "seed": settings.seed,
+            "env_steps": book.env_steps,
+            "episodes": book.episodes,
+            **evaluation_columns(evaluation),
+            **book.take_mean_losses(),
+            "env_steps_per_second": round((book.env_steps - steps_before) / max(seconds, 1e-9), 1),
+            "wall_seconds": round(book.wall_seconds, 3),
+        }
+
+    def keep_due_policies(self) -> None:
+        """Keep the policy under each percent of the training that has been reached."""
+        book, settings = self.logbook, self.settings
+        for percent in settings.policy_percents:
+            if percent not in book.policies_kept and 100 * book.env_steps >= percent * settings.env_steps:
+                self._save_policy(percent)
+                book.policies_kept.append(percent)
+
+    def _save_policy(self, percent: int) -> None:
+        path = self.run.policy_so_far(percent)
+        metadata = {"percent": percent, "env_steps": self.logbook.env_steps, "settings": self.identity["settings"]}
+        save_tensors(path, self.learner.policy_state(), kind="policy", metadata=metadata)
+
+    def checkpoint(self) -> None:
+        """Write what the run can go on from.
+
+        Raises:
+            TrainingDiverged: a number in the learner's state is not finite; nothing is written.
+        """
+        self.lap()
+        state = self.learner.state()
+        for name, tensor in state.items():
+            if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+                raise TrainingDiverged(self._diverged(name, math.nan))
+        save_checkpoint(self.run, state, self.logbook, self.identity)
+
+    def publish(self) -> None:
+        """Write the declared outputs, the record last; then the checkpoints have served their time."""
+        for percent in self.settings.policy_percents:
+            copy_file(self.run.policy_so_far(percent), self.run.policy(percent))
+        write_metrics(self.run.metrics, self.logbook.rows)
+        write_json(self.run.record, self.record())
+        forget_checkpoints(self.run)
+        self.report.message(f"finished: {self.run.path}")
+
+    def record(self) -> dict[str, Any]:
+        """The contents of run.json."""
+        book = self.logbook
+        policies = {f"{p:03d}": sha256_of_file(self.run.policy(p)) for p in self.settings.policy_percents}
+        return {
+            **self.identity,
+            "env_steps": book.env_steps,
+            "episodes": book.episodes,
+            "wall_seconds": round(book.wall_seconds, 3),
+            "env_steps_per_second": round(book.env_steps / book.wall_seconds, 1),
+            "peak_memory_bytes": book.peak_memory_bytes,
+            "resumes": book.resumes,
+            "sha256": {"metrics": sha256_of_file(self.run.metrics), "policies": policies},
+            **provenance(self.threads),
+        }
+
+    def lap(self) -> None:
+        """Bring the logbook's clock and peak memory up to date."""
+        now = time.monotonic()
+        self.logbook.wall_seconds += now - self.lap_started
+        self.lap_started = now
+        self.logbook.peak_memory_bytes = max(self.logbook.peak_memory_bytes, peak_memory_bytes())
+
+    def _diverged(self, name: str, value: float) -> str:
+        return (
+            f"{self.run.path}: {name} is {value} after {self.logbook.env_steps:,} env steps, expected a finite number;"
+            f" the last good checkpoint is kept in {self.run.checkpoints}. A smaller learning_rate or max_gradient_norm"
+            " may help: change the settings and start over with --fresh"
+        )
+
+
+class StopSignals:
+    """While open, SIGTERM and SIGINT are noted instead of ending the process; a second one ends it."""
+
+    def __init__(self) -> None:
+        self.received: str | None = None
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> StopSignals:
+        """Take the signals over; in a thread other than the main one Python lets nobody do so."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Give the signals back."""
+        while self._before:
+            number, handler = self._before.popitem()
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.received is not None:
+            raise KeyboardInterrupt
+        self.received = signal.Signals(number).name
+
+
+def set_threads(threads: int) -> None:
+    """Let torch and numba use this many threads in this process."""
+    torch.set_num_threads(threads)
+    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
+
+
+def run_identity(settings: RunSettings, spec: EnvSpec, demonstrations: Demonstrations | None) -> dict[str, Any]:
+    """All that a run's numbers depend on; a run is only continued under the same."""
+    return {
+        "settings": settings.model_dump(mode="json"),
+        "backend": spec.backend,
+        "demonstrations": None if demonstrations is None else demonstrations.fingerprint,
+        "code": code_digest("dm2.training", leave_out=unused_modules(settings)),
+    }
+
+
+def unused_modules(settings: RunSettings) -> tuple[str, ...]:
+    """Modules of the algorithms that a run does not use: a change there leaves it alone."""
+    if settings.algorithm == "qmix":
+        return ("dm2.ippo", "dm2.distribution_matching")
+    return ("dm2.qmix", "dm2.distribution_matching") if settings.reward == "env" else ("dm2.qmix",)
+
+
+def is_finished(run: RunDirectory, settings: RunSettings, identity: Identity) -> bool:
+    """True if everything was published by this very configuration.
+
+    Raises:
+        StorageError: another configuration published it; nothing of it is overwritten.
+    """
+    if not run.record.exists():  # written last
+        return False
+    check_identity(run.record, read_json(run.record), identity)
+    return run.metrics.exists() and all(run.policy(percent).exists() for percent in settings.policy_percents)
+
+
+def evaluation_columns(evaluation: Any) -> dict[str, float]:
+    """An evaluation under the names of metrics.csv."""
+    columns = asdict(evaluation)
+    return {name: columns[name] for name in FIRST_COLUMNS if name in columns}
+
+
+def write_metrics(path: Path, rows: list[Row]) -> None:
+    """Write metrics.csv: who and when, how well, the learner's own metrics, the clock."""
+    losses = dict.fromkeys(name for row in rows for name in row if name not in (*FIRST_COLUMNS, *WALL_CLOCK_COLUMNS))
+    write_csv(path, [*FIRST_COLUMNS, *losses, *WALL_CLOCK_COLUMNS], rows)

@@ -1,0 +1,465 @@
+"""Tests of dm2.training and dm2.resume: the loop's bookkeeping, and runs that are killed, damaged or asked to stop."""
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from test_storage import LimitedFileSize
+from toy_training import SETTINGS, ToyLearner, run_toy
+
+from dm2 import training
+from dm2.progress import ProgressReport
+from dm2.provenance import provenance
+from dm2.resume import Logbook, checkpoints, differences
+from dm2.storage import RunDirectory, StorageError, load_tensors
+from dm2.training import EXIT_INTERRUPTED, StopSignals, TrainingDiverged, TrainingInterrupted, build_learner
+
+TESTS = Path(__file__).parent
+CLOCK = ("env_steps_per_second", "wall_seconds")
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    """The metrics without the columns of the clock, as the text that the file holds."""
+    with open(path, newline="") as file:
+        return [{key: value for key, value in row.items() if key not in CLOCK} for row in csv.DictReader(file)]
+
+
+def same_results(run: RunDirectory, other: RunDirectory) -> None:
+    assert rows_of(run.metrics) == rows_of(other.metrics)
+    for percent in SETTINGS.policy_percents:
+        assert run.policy(percent).read_bytes() == other.policy(percent).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def unkilled(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    run = RunDirectory(tmp_path_factory.mktemp("unkilled"))
+    run_toy(run.path)
+    return run
+
+
+# --- a run that nobody disturbs ------------------------------------------------------------------------------------
+
+
+def test_rows_stand_at_zero_then_once_per_interval_then_at_the_end(unkilled: RunDirectory) -> None:
+    rows = rows_of(unkilled.metrics)
+    steps = [int(row["env_steps"]) for row in rows]
+    assert steps[0] == 0
+    assert steps[-1] >= SETTINGS.env_steps
+    # at most one row in each hundred, and the first update that reaches a hundred has it
+    assert [step // 100 for step in steps] == sorted({step // 100 for step in steps})
+    assert all(step % 100 < 4 * 8 for step in steps)  # an update plays four battles of at most eight steps
+    assert [int(row["episodes"]) % 4 for row in rows] == [0] * len(rows)
+    assert {(row["backend"], row["map_name"], row["condition"], row["seed"]) for row in rows} == {
+        ("fake 1", "fake", "toy", "7")
+    }
+
+
+def test_losses_are_means_since_the_row_before(unkilled: RunDirectory, tmp_path: Path) -> None:
+    class Numbered(ToyLearner):
+        def learn(self, episodes):
+            super().learn(episodes)
+            return {"policy_loss": float(self.updates)} | ({"even": 1.0} if self.updates % 2 == 0 else {})
+
+    run_toy(tmp_path, Numbered())
+    rows = rows_of(RunDirectory(tmp_path).metrics)
+    updates = [int(row["episodes"]) // 4 for row in rows]
+    assert rows[0]["policy_loss"] == ""
+    for before, after, row in zip(updates, updates[1:], rows[1:], strict=False):
+        assert float(row["policy_loss"]) == pytest.approx((before + 1 + after) / 2)
+        assert row["even"] == ("1.0" if after - before > 1 or after % 2 == 0 else "")
+    assert "policy_loss" in rows_of(unkilled.metrics)[0]
+
+
+def test_every_learner_metric_is_a_column(unkilled: RunDirectory) -> None:
+    with open(unkilled.metrics, newline="") as file:
+        header = next(csv.reader(file))
+    assert header[-5:] == ["policy_loss", "reward_seen", "only_at_times", *CLOCK]
+    assert header[:12] == list(training.FIRST_COLUMNS)
+
+
+def test_a_policy_is_that_of_the_first_update_past_its_percent(unkilled: RunDirectory) -> None:
+    for percent, threshold in ((20, 120), (50, 300), (100, 600)):
+        tensors, record = load_tensors(unkilled.policy(percent), kind="policy", shapes={"weights": [2, 4]})
+        assert threshold <= record["env_steps"] < threshold + 32
+        assert record["percent"] == percent
+        assert record["settings"]["seed"] == SETTINGS.seed
+        assert tensors["weights"].abs().sum() > 0
+
+
+def test_the_record_tells_what_made_the_run(unkilled: RunDirectory) -> None:
+    record = json.loads(unkilled.record.read_text())
+    assert record["settings"] == SETTINGS.model_dump(mode="json")
+    assert record["packages"]["torch"] == torch.__version__.partition("+")[0] or record["packages"]["torch"]
+    assert record["backend"] == "fake 1"
+    assert record["resumes"] == 0
+    assert record["threads"] == 1
+    assert record["peak_memory_bytes"] > 2**20
+    assert record["wall_seconds"] > 0
+    assert set(record["sha256"]["policies"]) == {"020", "050", "100"}
+
+
+def test_a_finished_run_leaves_nothing_behind(unkilled: RunDirectory) -> None:
+    files = {str(path.relative_to(unkilled.path)) for path in unkilled.path.rglob("*") if path.is_file()}
+    policies = {f"policies/{percent:03d}.safetensors" for percent in SETTINGS.policy_percents}
+    assert files == {"metrics.csv", "run.json", "checkpoints/lock"} | policies
+
+
+def test_the_same_seed_gives_the_same_files_and_another_seed_others(unkilled: RunDirectory, tmp_path: Path) -> None:
+    again, other = RunDirectory(tmp_path / "again"), RunDirectory(tmp_path / "other")
+    run_toy(again.path)
+    same_results(again, unkilled)
+    run_toy(other.path, settings=SETTINGS.model_copy(update={"seed": 8}))
+    assert rows_of(other.metrics)[1:] != rows_of(unkilled.metrics)[1:]
+
+
+def test_a_finished_run_is_left_alone_unless_fresh(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    run = RunDirectory(tmp_path)
+    run_toy(tmp_path)
+    before = run.record.stat().st_mtime_ns
+    run_toy(tmp_path)
+    assert run.record.stat().st_mtime_ns == before
+    assert "is finished: nothing to do (--fresh" in capsys.readouterr().err
+    run_toy(tmp_path, fresh=True)
+    assert run.record.stat().st_mtime_ns > before
+
+
+def test_outputs_that_a_workflow_deleted_are_made_again(unkilled: RunDirectory, tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    run_toy(tmp_path)
+    run.metrics.unlink()
+    run_toy(tmp_path)
+    same_results(run, unkilled)
+
+
+# --- kills ---------------------------------------------------------------------------------------------------------
+
+
+def start(run: RunDirectory, seconds_per_update: float, checkpoint_minutes: float, *kills: float) -> subprocess.Popen:
+    """A process that trains the toy, after others that were killed so many seconds after their start."""
+    arguments = [str(run.path), *map(str, (seconds_per_update, checkpoint_minutes, *kills))]
+    return subprocess.Popen(
+        [sys.executable, str(TESTS / "toy_training.py"), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def test_a_run_that_is_killed_many_times_ends_like_an_unkilled_one(unkilled: RunDirectory, tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    moments = random.Random(int(os.environ.get("DM2_KILL_SEED", "1")))
+    kills = [moments.uniform(0.0, 0.3) for _ in range(int(os.environ.get("DM2_KILLS", "12")))]
+    process = start(run, 0.03, 0.0, *kills)  # a checkpoint after every update
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors.decode()
+    assert output.decode().split().count("killed") >= 4
+    same_results(run, unkilled)
+    assert json.loads(run.record.read_text())["resumes"] >= 2
+    assert not list(tmp_path.rglob("*.part"))
+
+
+class Killed(BaseException):
+    """Stands for the end of the process at a chosen moment."""
+
+
+def die_at(patch: pytest.MonkeyPatch, moment: int) -> None:
+    """Every rename is a moment between a written file and its place: end just before (even) or after (odd) one."""
+    replace, calls = os.replace, iter(range(10**6))
+
+    def replace_or_die(source, target):
+        call = next(calls)
+        if (call, 0) == divmod(moment, 2):
+            raise Killed
+        replace(source, target)
+        if (call, 1) == divmod(moment, 2):
+            raise Killed
+
+    patch.setattr(os, "replace", replace_or_die)
+
+
+def test_a_kill_at_every_write_ends_like_an_unkilled_run(tmp_path: Path) -> None:
+    short = SETTINGS.model_copy(update={"env_steps": 200, "policy_percents": (50, 100)})
+    run_toy(tmp_path / "unkilled", settings=short)
+    expected = rows_of(RunDirectory(tmp_path / "unkilled").metrics)
+    for moment in range(1000):
+        run = RunDirectory(tmp_path / str(moment))
+        with pytest.MonkeyPatch.context() as patch:
+            die_at(patch, moment)
+            try:
+                run_toy(run.path, settings=short, checkpoint_minutes=0.0005)
+            except Killed:
+                pass
+            else:
+                break
+        run_toy(run.path, settings=short)
+        assert rows_of(run.metrics) == expected
+        assert run.policy(50).read_bytes() == RunDirectory(tmp_path / "unkilled").policy(50).read_bytes()
+    assert 16 < moment < 999
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_asked_to_stop_goes_on_later(unkilled: RunDirectory, tmp_path: Path, number: int) -> None:
+    run = RunDirectory(tmp_path)
+    process = start(run, 0.05, 60.0)
+    while not run.metrics_so_far.exists():  # the loop has begun
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == EXIT_INTERRUPTED == 75
+    assert f"{signal.Signals(number).name}: stopped at " in errors.decode()
+    assert "Traceback" not in errors.decode()
+    assert len(checkpoints(run)) == 1
+    assert not run.record.exists()
+    run_toy(tmp_path)
+    same_results(run, unkilled)
+    assert json.loads(run.record.read_text())["resumes"] == 1
+
+
+def test_a_second_signal_ends_the_process_at_once() -> None:
+    with StopSignals() as stop:
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.received == "SIGTERM"
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_training_works_in_a_thread_where_signals_cannot_be_taken(unkilled: RunDirectory, tmp_path: Path) -> None:
+    thread = threading.Thread(target=run_toy, args=(tmp_path,))
+    thread.start()
+    thread.join()
+    same_results(RunDirectory(tmp_path), unkilled)
+
+
+# --- faults --------------------------------------------------------------------------------------------------------
+
+
+def stopped_run(directory: Path, after_updates: int = 12) -> RunDirectory:
+    """A run with two checkpoints, stopped in the middle."""
+
+    class Stopping(ToyLearner):
+        def learn(self, episodes):
+            metrics = super().learn(episodes)
+            if self.updates == after_updates:
+                signal.raise_signal(signal.SIGTERM)
+            return metrics
+
+    with pytest.raises(TrainingInterrupted):
+        run_toy(directory, Stopping(), checkpoint_minutes=0.0)
+    run = RunDirectory(directory)
+    assert len(checkpoints(run)) == 2
+    return run
+
+
+def damage(path: Path, how: str) -> None:
+    content = path.read_bytes()
+    middle = len(content) // 2
+    changed = {
+        "cut": content[:middle],
+        "empty": b"",
+        "flipped": content[:middle] + bytes([content[middle] ^ 4]) + content[middle + 1 :],
+    }
+    path.write_bytes(changed[how])
+
+
+@pytest.mark.parametrize("how", ["cut", "empty", "flipped"])
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_taken(
+    unkilled: RunDirectory, tmp_path: Path, how: str, capsys: pytest.CaptureFixture
+) -> None:
+    run = stopped_run(tmp_path)
+    newest, older = checkpoints(run)
+    damage(newest, how)
+    run_toy(tmp_path)
+    errors = capsys.readouterr().err
+    assert f"{newest}: damaged" in errors
+    assert f"Going on from {older.name} instead" in errors
+    same_results(run, unkilled)
+
+
+def test_without_a_whole_checkpoint_the_run_is_an_error_and_fresh_starts_over(
+    unkilled: RunDirectory, tmp_path: Path
+) -> None:
+    run = stopped_run(tmp_path)
+    for path in checkpoints(run):
+        damage(path, "flipped")
+    with pytest.raises(StorageError, match="No checkpoint of this run is whole: start it over with --fresh"):
+        run_toy(tmp_path)
+    assert len(checkpoints(run)) == 2
+    run_toy(tmp_path, fresh=True)
+    same_results(run, unkilled)
+
+
+def test_another_configuration_does_not_go_on_from_a_run(tmp_path: Path) -> None:
+    run = stopped_run(tmp_path)
+    assert SETTINGS.ippo is not None
+    ippo = SETTINGS.ippo.model_copy(update={"gamma": 0.5})
+    other = SETTINGS.model_copy(update={"env_steps": 700, "ippo": ippo})
+    before = [path.read_bytes() for path in checkpoints(run)]
+    with pytest.raises(StorageError) as error:
+        run_toy(tmp_path, settings=other)
+    assert "settings.env_steps: found 600, expected 700; settings.ippo.gamma: found 0.99, expected 0.5" in str(
+        error.value
+    )
+    assert "seed" not in str(error.value)
+    assert "--fresh" in str(error.value)
+    assert [path.read_bytes() for path in checkpoints(run)] == before
+    run_toy(tmp_path, settings=other, fresh=True)
+    assert json.loads(run.record.read_text())["env_steps"] >= 700
+
+
+def test_another_configuration_does_not_overwrite_a_finished_run(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    run_toy(tmp_path)
+    before = run.metrics.read_bytes()
+    with pytest.raises(
+        StorageError, match=r"run.json: made by another configuration .* settings.seed: found 7, expected 8"
+    ):
+        run_toy(tmp_path, settings=SETTINGS.model_copy(update={"seed": 8}))
+    assert run.metrics.read_bytes() == before
+
+
+def test_a_full_disk_stops_the_run_and_loses_nothing(unkilled: RunDirectory, tmp_path: Path) -> None:
+    run = stopped_run(tmp_path)
+    before = {path: path.read_bytes() for path in checkpoints(run)}
+    with LimitedFileSize(1000), pytest.raises(StorageError, match=r"cannot be written .*start the same command again"):
+        run_toy(tmp_path, checkpoint_minutes=0.0)
+    assert {path: path.read_bytes() for path in checkpoints(run)} == before
+    assert not list(tmp_path.rglob("*.part"))
+    run_toy(tmp_path)
+    same_results(run, unkilled)
+
+
+def test_results_that_cannot_be_written_are_an_error_at_once(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("a file where a folder should be")
+    with pytest.raises(StorageError, match="run/checkpoints/lock: cannot be locked"):
+        run_toy(tmp_path / "run")
+
+
+def test_a_second_process_on_a_run_is_refused(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    process = start(run, 0.05, 60.0)
+    try:
+        while not run.metrics_so_far.exists():
+            time.sleep(0.01)
+        with pytest.raises(StorageError, match=f"in use by process {process.pid} on "):
+            run_toy(tmp_path, fresh=True)
+        assert run.metrics_so_far.exists()  # fresh deleted nothing of the other's
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_loss_that_is_no_number_stops_the_run_with_its_last_good_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(TrainingDiverged, match=r"policy_loss is nan after \d+ env steps, expected a finite number"):
+        run_toy(tmp_path, ToyLearner(fails_at=10), checkpoint_minutes=0.0)
+    newest = checkpoints(RunDirectory(tmp_path))[0]
+    tensors, record = load_tensors(newest, kind="resume")
+    assert int(tensors["updates"]) == 9
+    assert record["logbook"]["episodes"] == 36
+
+
+def test_a_parameter_that_is_no_number_never_gets_into_a_checkpoint(tmp_path: Path) -> None:
+    class Broken(ToyLearner):
+        def learn(self, episodes):
+            metrics = super().learn(episodes)
+            if self.updates == 5:
+                self.seen = torch.full_like(self.seen, torch.inf)
+            return metrics
+
+    with pytest.raises(TrainingDiverged, match="seen is nan"):
+        run_toy(tmp_path, Broken(), checkpoint_minutes=0.0)
+    assert int(load_tensors(checkpoints(RunDirectory(tmp_path))[0], kind="resume")[0]["updates"]) == 4
+
+
+def test_a_clock_that_jumps_changes_nothing(
+    unkilled: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jumps = random.Random(0)
+    monkeypatch.setattr(time, "time", lambda: jumps.uniform(0, 4e9))
+    run_toy(tmp_path)
+    same_results(RunDirectory(tmp_path), unkilled)
+    assert 0 < json.loads((tmp_path / "run.json").read_text())["wall_seconds"] < 60
+
+
+# --- parts ---------------------------------------------------------------------------------------------------------
+
+
+def test_differences_name_the_keys() -> None:
+    assert differences({"a": {"b": 1, "c": [1]}, "d": 2}, {"a": {"b": 2, "c": [1]}, "e": 3}) == [
+        "a.b: found 1, expected 2",
+        "d: found 2, expected None",
+        "e: found None, expected 3",
+    ]
+
+
+def test_logbook_means() -> None:
+    book = Logbook()
+    book.count_losses({"a": 1.0})
+    book.count_losses({"a": 2.0, "b": 5.0})
+    assert book.take_mean_losses() == {"a": 1.5, "b": 5.0}
+    assert book.take_mean_losses() == {}
+
+
+def test_demonstrations_must_fit_the_reward() -> None:
+    with pytest.raises(ValueError, match="reward 'env' needs no demonstrations, found some"):
+        build_learner(SETTINGS, None, demonstrations=object())  # type: ignore[arg-type]
+    mixed = SETTINGS.model_copy(update={"reward": "mixed"})
+    with pytest.raises(ValueError, match="reward 'mixed' needs demonstrations, found none"):
+        build_learner(mixed, None, demonstrations=None)  # type: ignore[arg-type]
+
+
+def test_provenance_is_json_and_names_the_threads() -> None:
+    record = provenance(threads=3)
+    assert json.loads(json.dumps(record)) == record
+    assert record["threads"] == 3
+    assert record["python"] == ".".join(map(str, sys.version_info[:3]))
+
+
+class Terminal:
+    """Where a person looks."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        self.text += text
+        return len(text)
+
+    def flush(self) -> None:
+        pass
+
+
+def test_a_log_gets_few_lines(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    with ProgressReport("3m ippo", 1000, "env steps") as report:
+        for done in range(0, 1000, 10):
+            report.update(done)
+            now += 1.0
+        report.message("half way [not markup]")
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 4
+    assert lines[0].endswith("3m ippo: 300 of 1,000 env steps (30.0 %), 10 per second, 0:01:10 left")
+    assert lines[3].endswith("half way [not markup]")
+
+
+def test_a_terminal_gets_a_bar() -> None:
+    terminal = Terminal()
+    with ProgressReport("3m ippo", 1000, "env steps", file=terminal) as report:  # type: ignore[arg-type]
+        report.update(1200)
+        report.message("win rate [0.5]")
+    assert "3m ippo" in terminal.text
+    assert "1000/1000" in terminal.text
+    assert "win rate [0.5]" in terminal.text
