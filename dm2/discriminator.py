@@ -1,0 +1,245 @@
+"""The discriminators of distribution matching: one per learner, telling a learner's rows from its expert's.
+
+Source: Wang et al., "DM2: Decentralized Multi-Agent Reinforcement Learning via Distribution Matching" (AAAI 2023),
+after Ho & Ermon 2016 (GAIL) with the gradient penalty of Gulrajani et al. 2017. Each discriminator is an MLP
+
+    logit(x) = w3 . tanh(W2 tanh(W1 x + b1) + b2) + b3
+
+of an observation, or of an observation and the number of the action taken. It minimises
+
+    L = mean BCE(logit(expert), 1) + mean BCE(logit(own), 0) + weight * mean (||grad_x logit(mixed)|| - 1)^2
+
+where row k of the mixture is alpha_k expert_k + (1 - alpha_k) own_k, alpha uniform in [0, 1). The reward it pays is
+log D - log(1 - D) with D = sigmoid(logit), which is the logit itself.
+
+Quirk 1 of the paper's code (absorbing zeros): episodes go on with zero rows until the episode limit, and the rows of a
+dead agent are zeros too; all of these take part. They are one and the same row, so `dm2.discriminator_kernels` computes
+it once, weighted. `padded_loss` is the same loss in plain terms; the tests hold its automatic gradient against the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import prod, sqrt
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from dm2.backends import EnvSpec
+from dm2.checks import check_shape
+from dm2.config import DiscriminatorSettings, QuirkSettings
+from dm2.discriminator_kernels import EpisodeRows, GradientEngine, Parameters, episode_rows
+from dm2.randomness import stream
+from dm2.rollout import Episodes
+
+
+def input_size(obs_size: int, kind: str) -> int:
+    """Numbers the discriminator reads per step; kind is "state" or "state_action"."""
+    return obs_size + (kind == "state_action")
+
+
+def inputs(obs: Tensor, actions: Tensor, kind: str) -> Tensor:
+    """What the discriminator reads of each step.
+
+    Args:
+        obs: [..., obs_size].
+        actions: int64 [...]; a dead agent's is 0, so that its rows stay all zeros.
+        kind: "state": the observation; "state_action": the observation and the action's number (quirk 7).
+
+    Returns:
+        [..., input_size].
+    """
+    return torch.cat((obs, actions[..., None].to(obs.dtype)), dim=-1) if kind == "state_action" else obs
+
+
+def own_rows(episodes: Episodes, kind: str) -> list[EpisodeRows]:
+    """The rows of played episodes, per agent."""
+    rows = inputs(episodes.obs, episodes.actions, kind).numpy()
+    return [episode_rows(agent, episodes.starts.numpy()) for agent in rows]
+
+
+def logits(net: Parameters, x: Tensor) -> Tensor:
+    """logit(x) of every learner; x is [learners, rows, input_size], the result [learners, rows]."""
+    h1 = torch.tanh(torch.baddbmm(net.b1[:, None], x, net.w1.mT))
+    h2 = torch.tanh(torch.baddbmm(net.b2[:, None], h1, net.w2.mT))
+    return torch.baddbmm(net.b3[:, None], h2, net.w3[:, :, None])[:, :, 0]
+
+
+def padded_loss(
+    net: Parameters, expert: Tensor, own: Tensor, alpha: Tensor, takes_part: tuple[Tensor, Tensor], weight: float
+) -> Tensor:
+    """The loss L of each learner on padded rows.
+
+    Args:
+        net: parameters, with the learner axis.
+        expert: [learners, rows, input_size].
+        own: [learners, rows, input_size]; row k is mixed with expert row k.
+        alpha: the expert's share in the mixture, [learners, rows].
+        takes_part: True for rows that count, of the expert and of the learner, bool [learners, rows] each; a mixture
+            counts where both its rows do.
+        weight: of the gradient penalty.
+
+    Returns:
+        Cross-entropy on expert rows, cross-entropy on own rows and weighted penalty, [3, learners].
+    """
+    mixed = (alpha[..., None] * expert + (1.0 - alpha[..., None]) * own).requires_grad_()
+    (slope,) = torch.autograd.grad(logits(net, mixed).sum(), mixed, create_graph=True)
+    rows = (
+        _cross_entropy(logits(net, expert), 1.0),
+        _cross_entropy(logits(net, own), 0.0),
+        weight * (torch.linalg.vector_norm(slope, dim=-1) - 1.0) ** 2,
+    )
+    counts = (*takes_part, takes_part[0] & takes_part[1])
+    return torch.stack([(r * c).sum(dim=1) / c.sum(dim=1) for r, c in zip(rows, counts, strict=True)])
+
+
+def _cross_entropy(logit: Tensor, label: float) -> Tensor:
+    """-log of the probability that sigmoid(logit) gives to the label; same shape as logit."""
+    return binary_cross_entropy_with_logits(logit, torch.full_like(logit, label), reduction="none")
+
+
+class Discriminator:
+    """One discriminator per agent, stacked along a leading learner axis, each with its own data and random stream.
+
+    Args:
+        spec: sizes of the map.
+        settings: sizes and training of the discriminators.
+        quirks: absorbing_zeros decides whether zero rows take part.
+        seed: of the run.
+    """
+
+    def __init__(self, spec: EnvSpec, settings: DiscriminatorSettings, quirks: QuirkSettings, seed: int) -> None:
+        self.spec, self.settings, self.quirks, self.seed = spec, settings, quirks, seed
+        self.input_size = input_size(spec.obs_size, settings.input)
+        self.updates = 0
+        shapes = parameter_shapes(self.input_size, settings.hidden_size)
+        self.flat = torch.nn.Parameter(torch.stack([self._initial(agent) for agent in range(spec.n_agents)]))
+        self.flat.grad = torch.zeros_like(self.flat)
+        self.net, self.gradient = parameter_views(self.flat.data, shapes), parameter_views(self.flat.grad, shapes)
+        self.optimizer = torch.optim.Adam([self.flat], lr=settings.learning_rate)
+        self.engine = GradientEngine(
+            self.input_size,
+            settings.hidden_size,
+            settings.batch_episodes,
+            spec.episode_limit,
+            settings.gradient_penalty,
+            quirks.absorbing_zeros,
+        )
+
+    def _initial(self, agent: int) -> Tensor:
+        """Parameters of one learner, flat: uniform within 1 / sqrt(inputs of the layer), as torch.nn.Linear has it."""
+        generator = stream(self.seed, "initialisation", "discriminator", agent)
+        shapes = parameter_shapes(self.input_size, self.settings.hidden_size)
+        fan_in = {"1": self.input_size, "2": self.settings.hidden_size, "3": self.settings.hidden_size}
+        parts = [generator.uniform(-1.0, 1.0, prod(shape)) / sqrt(fan_in[name[-1]]) for name, shape in shapes.items()]
+        return torch.from_numpy(np.concatenate(parts).astype(np.float32))
+
+    def update(self, expert: Sequence[EpisodeRows], own: Sequence[EpisodeRows]) -> dict[str, float]:
+        """Train on expert episodes and on the learners' own episodes of this update.
+
+        Args:
+            expert: demonstrations, per agent.
+            own: what each agent has just played.
+
+        Returns:
+            Means over steps and agents: discriminator_loss (L), discriminator_accuracy_expert and
+            discriminator_accuracy_own (share of rows told right, zero rows left out), gradient_penalty (weighted).
+
+        Raises:
+            ValueError: fewer episodes than one step draws.
+        """
+        minibatches = [self._minibatches(agent, expert[agent], own[agent]) for agent in range(self.spec.n_agents)]
+        sums = np.zeros(5)
+        for _ in range(self.settings.steps_per_update):
+            for agent, draws in enumerate(minibatches):
+                expert_ids, own_ids, alpha = next(draws)
+                sums += self.engine.gradient(
+                    self.net.of(agent), expert[agent], expert_ids, own[agent], own_ids, alpha, self.gradient.of(agent)
+                )
+            self.optimizer.step()
+        self.updates += 1
+        count = self.settings.steps_per_update * self.spec.n_agents
+        expert_loss, own_loss, expert_right, own_right, penalty = (sums / count).tolist()
+        return {
+            "discriminator_loss": expert_loss + own_loss + penalty,
+            "discriminator_accuracy_expert": expert_right,
+            "discriminator_accuracy_own": own_right,
+            "gradient_penalty": penalty,
+        }
+
+    def _minibatches(
+        self, agent: int, expert: EpisodeRows, own: EpisodeRows
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """What each step of this update draws: expert episodes, own episodes, shares in the mixtures."""
+        batch = self.settings.batch_episodes
+        generator = stream(self.seed, "minibatch", "discriminator", self.updates, agent)
+        for name, episodes in (("demonstrations", len(expert.steps)), ("own episodes", len(own.steps))):
+            if episodes < batch:
+                raise ValueError(
+                    f"{name} of agent {agent}: found {episodes} episodes, expected at least {batch}, which each step"
+                    " draws; lower discriminator.batch_episodes"
+                )
+        while True:
+            yield (
+                generator.choice(len(expert.steps), batch, replace=False),
+                generator.choice(len(own.steps), batch, replace=False),
+                generator.random((batch, self.spec.episode_limit), dtype=np.float32),
+            )
+
+    def logits(self, own: Episodes) -> tuple[Tensor, Tensor]:
+        """The reward of every step, and of a padded step.
+
+        Args:
+            own: episodes.
+
+        Returns:
+            logit of each row, [agents, rows], and of the zero row, [agents].
+        """
+        x = inputs(own.obs, own.actions, self.settings.input)
+        zero = x.new_zeros(self.spec.n_agents, 1, self.input_size)
+        return logits(self.net, x), logits(self.net, zero)[:, 0]
+
+    def state(self) -> dict[str, Tensor]:
+        """Parameters, Adam's moments and the number of updates."""
+        moments = self.optimizer.state.get(self.flat, {})
+        zeros = torch.zeros_like(self.flat)
+        return {
+            "parameters": self.flat.detach().clone(),
+            "adam_mean": moments.get("exp_avg", zeros).clone(),
+            "adam_square": moments.get("exp_avg_sq", zeros).clone(),
+            "adam_steps": torch.as_tensor(moments.get("step", 0.0)).clone(),
+            "updates": torch.tensor(self.updates),
+        }
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from what `state` returned.
+
+        Raises:
+            ValueError: a tensor has another shape.
+        """
+        for name in ("parameters", "adam_mean", "adam_square"):
+            check_shape(name, tensors[name], tuple(self.flat.shape))
+        self.flat.data.copy_(tensors["parameters"])
+        moments = {"step": "adam_steps", "exp_avg": "adam_mean", "exp_avg_sq": "adam_square"}
+        self.optimizer.state[self.flat] = {key: tensors[name].clone() for key, name in moments.items()}
+        self.updates = int(tensors["updates"])
+
+
+def parameter_shapes(input_size: int, hidden_size: int) -> dict[str, tuple[int, ...]]:
+    """Shape of each of one learner's parameters, in the order in which they are stored."""
+    return {
+        "w1": (hidden_size, input_size),
+        "b1": (hidden_size,),
+        "w2": (hidden_size, hidden_size),
+        "b2": (hidden_size,),
+        "w3": (hidden_size,),
+        "b3": (1,),
+    }
+
+
+def parameter_views(flat: Tensor, shapes: Mapping[str, tuple[int, ...]]) -> Parameters:
+    """Parameters as views into flat, [learners, total]."""
+    parts = flat.split([prod(shape) for shape in shapes.values()], dim=1)
+    return Parameters(*(part.view(-1, *shape) for part, shape in zip(parts, shapes.values(), strict=True)))
