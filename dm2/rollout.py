@@ -107,7 +107,9 @@ class Episodes:
         """Check every shape against the number of agents, episodes and rows."""
         agents, rows, episodes = self.n_agents, self.rows, self.n_episodes
         if episodes == 0 or int(self.lengths.min()) < 1:
-            raise ValueError(f"lengths: found {self.lengths.tolist()}, expected one episode or more, none without steps")
+            raise ValueError(
+                f"lengths: found {self.lengths.tolist()}, expected one episode or more, none without steps"
+            )
         check_shape("obs", self.obs, (agents, rows, None))
         check_shape("avail_actions", self.avail_actions, (agents, rows, None))
         check_shape("actions", self.actions, (agents, rows))

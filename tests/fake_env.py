@@ -1,9 +1,9 @@
 """A tiny environment with the interface of dm2.backends.BatchedEnv, for tests of what plays in it.
 
-Each agent sees a signal (+1 or -1, drawn anew in each step from the seed, the episode's number and the step), the share of
-the episode that has passed, and a 1 for being alive. An agent that answers +1 with action 1 and -1 with action 2 earns its
-share of the step's reward. Agent i is dead from step `deaths[i]` of the episode on. Episodes last between 3 steps and the
-limit, depending on their number; those as long as the limit are truncated, the others decided.
+Each agent sees a signal (+1 or -1, drawn anew in each step from the seed, the episode's number and the step), the share
+of the episode that has passed, and a 1 for being alive. An agent that answers +1 with action 1 and -1 with action 2
+earns its share of the step's reward. Agent i is dead from step `deaths[i]` of the episode on. Episodes last between 3
+steps and the limit, depending on their number; those as long as the limit are truncated, the others decided.
 """
 
 from __future__ import annotations

@@ -1,0 +1,511 @@
+"""Independent PPO: every agent learns alone, with an actor and a critic of its own.
+
+Source: Schulman et al. 2017, "Proximal policy optimization algorithms", in the form of DM2's public code (Wang et al.
+2023) with the numbers of its YAML files. No parameter, no gradient and no statistic is shared between agents; their
+networks are stacked along one axis only to be computed together (`dm2.nets`).
+
+One update: play N episodes with the current actors; estimate advantages (GAE); then `ppo_epochs` times one gradient
+step of all actors on
+
+    -min(ratio A, clip(ratio, 1 - e, 1 + e) A) - entropy_coefficient * entropy,   ratio = pi(a) / pi_old(a)
+
+and one of all critics on
+
+    value_loss_coefficient * max(huber(R - V), huber(R - clip(V, V_old - e, V_old + e)))
+
+as means over all steps at once (one minibatch). The GRUs are trained one step at a time on the hidden states that were
+stored when the episodes were played.
+
+Absorbing zeros (quirk 1, on by default). Every episode goes on to the episode limit T in an absorbing state: zero
+observation, zero last action, zero hidden state, no action to choose, and a reward given by the caller. These steps and
+those of dead agents count in the GAE recursion, in the advantages' mean and deviation, in the critic's loss and in the
+number of steps that every mean is over. Almost nothing of it needs computing:
+- all padded steps of an agent are one and the same row. Its value is computed once; its loss is a sum over the at most
+  T different returns, weighted by how many episodes are padded at that step;
+- where no action is to be chosen (dead or padded), the ratio is 1 whatever the parameters: the actor has no gradient.
+
+Switched off, the critic learns from all played steps (the team's reward goes on when an agent is dead), the actor from
+those in which its agent lives, with advantages normalised over the latter; a decided battle ends the return, an episode
+cut off by the limit is bootstrapped with the value of its final observation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from dm2 import ippo_kernels
+from dm2.adam import ClippedAdam
+from dm2.checks import check_shape
+from dm2.config import IPPOSettings, QuirkSettings
+from dm2.nets import (
+    Folded,
+    NetShape,
+    build_inputs,
+    flat_parameters,
+    fold,
+    forward,
+    initial_parameters,
+    input_size,
+    named_parameters,
+    normalise,
+    one_learner,
+)
+from dm2.randomness import stream
+from dm2.rollout import NO_ACTION_YET, ActResult, Episodes, Hidden
+
+if TYPE_CHECKING:
+    from dm2.backends import EnvSpec
+
+ACTOR_HEAD_GAIN = 0.01
+CRITIC_HEAD_GAIN = 1.0
+ADVANTAGE_EPSILON = 1e-5
+
+
+def gae(rewards: Tensor, values: Tensor, continues: Tensor, filled: Tensor, gamma: float, gae_lambda: float) -> Tensor:
+    """Generalised advantage estimate (Schulman et al. 2016, eq. 16).
+
+        delta_t = r_t + gamma * c_t * V(s_{t+1}) - V(s_t)
+        A_t     = delta_t + gamma * lambda * c_t * A_{t+1}
+
+    Args:
+        rewards: r_t per env step, [episodes, steps].
+        values: V(s_t), [episodes, steps + 1]; the one after an episode's last filled step is the bootstrap value.
+        continues: c_t, True where s_{t+1} is not terminal, [episodes, steps].
+        filled: True where step t counts, False on padding, [episodes, steps].
+        gamma: discount per env step, in [0, 1].
+        gae_lambda: lambda, in [0, 1].
+
+    Returns:
+        A_t, [episodes, steps]; 0 on padding.
+
+    Raises:
+        ValueError: a shape differs from the ones above.
+    """
+    episodes, steps = rewards.shape
+    check_shape("values", values, (episodes, steps + 1))
+    check_shape("continues", continues, (episodes, steps))
+    check_shape("filled", filled, (episodes, steps))
+    advantages = torch.zeros_like(rewards)
+    following = torch.zeros_like(rewards[:, 0])
+    for t in reversed(range(steps)):
+        next_value = torch.where(continues[:, t], values[:, t + 1], 0.0)
+        next_advantage = torch.where(continues[:, t], following, 0.0)
+        delta = rewards[:, t] + gamma * next_value - values[:, t]
+        following = torch.where(filled[:, t], delta + gamma * gae_lambda * next_advantage, 0.0)
+        advantages[:, t] = following
+    return advantages
+
+
+def masked_log_softmax(logits: Tensor, avail_actions: Tensor) -> Tensor:
+    """Log-probabilities of the available actions, -inf for the others; [..., n_actions]."""
+    return logits.masked_fill(~avail_actions, -torch.inf).log_softmax(-1)
+
+
+def sample_actions(log_probs: Tensor, uniform: Tensor) -> Tensor:
+    """Draw actions by inverting the distribution function.
+
+    Args:
+        log_probs: -inf where an action is not available, [..., n_actions].
+        uniform: in [0, 1 - 2^-24], [...].
+
+    Returns:
+        int64 [...].
+    """
+    cumulative = log_probs.double().exp().cumsum(-1)  # in double precision the threshold stays below the sum
+    threshold = uniform.double() * cumulative[..., -1]
+    return (cumulative > threshold[..., None]).int().argmax(-1)
+
+
+def policy_objective(
+    logits: Tensor,
+    avail_actions: Tensor,
+    actions: Tensor,
+    old_log_prob: Tensor,
+    advantages: Tensor,
+    clip_epsilon: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """PPO's clipped surrogate (Schulman et al. 2017, eq. 7), to be maximised, and the policy's entropy.
+
+    Args:
+        logits: the actor's outputs, [..., n_actions].
+        avail_actions: bool [..., n_actions].
+        actions: int64 [...].
+        old_log_prob: of these actions when they were taken, [...].
+        advantages: normalised, [...].
+        clip_epsilon: clip range of the ratio.
+
+    Returns:
+        Per row [...]: the surrogate, the entropy in nats, and whether the ratio was clipped.
+    """
+    log_probs = masked_log_softmax(logits, avail_actions)
+    ratio = (log_probs.gather(-1, actions[..., None])[..., 0] - old_log_prob).exp()
+    clipped = ratio.clamp(1.0 - clip_epsilon, 1.0 + clip_epsilon)
+    finite = log_probs.masked_fill(~avail_actions, 0.0)
+    entropy = -(log_probs.exp() * finite).sum(-1)
+    return torch.minimum(ratio * advantages, clipped * advantages), entropy, ratio != clipped
+
+
+def huber_loss(errors: Tensor, delta: float, one_sided: bool) -> Tensor:
+    """e^2 / 2 up to |e| = delta, linear beyond; one-sided (quirk 6): errors below -delta cost nothing."""
+    quadratic, linear = 0.5 * errors**2, delta * (errors.abs() - 0.5 * delta)
+    below = torch.zeros_like(errors) if one_sided else linear
+    return torch.where(errors > delta, linear, torch.where(errors < -delta, below, quadratic))
+
+
+def value_loss(
+    values: Tensor, old_values: Tensor, returns: Tensor, clip_epsilon: float, delta: float, one_sided: bool
+) -> Tensor:
+    """The worse of the Huber losses of the value and of the value clipped to stay near the old one, per row [...]."""
+    clipped = old_values + (values - old_values).clamp(-clip_epsilon, clip_epsilon)
+    losses = (huber_loss(returns - v, delta, one_sided) for v in (values, clipped))
+    return torch.maximum(*losses)
+
+
+def normalise_advantages(advantages: Tensor, counted: Tensor) -> Tensor:
+    """One agent's advantages, shifted and scaled by the mean and standard deviation of the counted ones; both 1-d."""
+    return (advantages - counted.mean()) / (counted.std(correction=0) + ADVANTAGE_EPSILON)
+
+
+class IPPOPolicy:
+    """The actors of one moment, for playing; with the critics too it records what an update needs."""
+
+    def __init__(self, actor: Folded, critic: Folded | None, greedy: bool) -> None:
+        self.actor = actor
+        self.critic = critic
+        self.greedy = greedy
+
+    def initial_hidden(self, n_battles: int) -> Hidden:
+        """Zeros, [n_agents, n_battles, hidden_size]."""
+        agents, hidden_size = self.actor.head_weight.shape[:2]
+        names = ["actor_hidden"] if self.critic is None else ["actor_hidden", "critic_hidden"]
+        return {name: self.actor.head_weight.new_zeros(agents, n_battles, hidden_size) for name in names}
+
+    @torch.no_grad()
+    def act(
+        self, obs: Tensor, last_actions: Tensor, avail_actions: Tensor, hidden: Hidden, uniform: Tensor
+    ) -> ActResult:
+        """The most probable actions if greedy, else a sample; see `dm2.rollout.Policy`."""
+        inputs = normalise(build_inputs(obs, last_actions, avail_actions.shape[-1]))
+        logits, actor_hidden = forward(self.actor, inputs, hidden["actor_hidden"])
+        log_probs = masked_log_softmax(logits, avail_actions)
+        actions = log_probs.argmax(-1) if self.greedy else sample_actions(log_probs, uniform)
+        if self.critic is None:
+            return ActResult(actions, {"actor_hidden": actor_hidden})
+        values, critic_hidden = forward(self.critic, inputs, hidden["critic_hidden"])
+        log_prob = log_probs.gather(-1, actions[..., None])[..., 0]
+        extras = {"log_prob": log_prob, "value": values[..., 0], **hidden}
+        return ActResult(actions, {"actor_hidden": actor_hidden, "critic_hidden": critic_hidden}, extras)
+
+
+class ActorRows(NamedTuple):
+    """The steps in which one agent lives; the arguments of `policy_objective` and its network's."""
+
+    inputs: Tensor
+    hidden: Tensor
+    avail_actions: Tensor
+    actions: Tensor
+    old_log_prob: Tensor
+    advantages: Tensor
+
+
+class CriticRows(NamedTuple):
+    """The played steps of one agent; the arguments of `value_loss` and its network's."""
+
+    inputs: Tensor
+    hidden: Tensor
+    old_values: Tensor
+    returns: Tensor
+
+
+@dataclass(frozen=True)
+class Tail:
+    """The padded steps, all of them one row per agent; A agents, T steps of the episode limit.
+
+    Attributes:
+        inputs: normalised, [A, 1, inputs].
+        value: when the episodes were played, [A].
+        count: number of episodes that are padded at step t, [T]; zeros without absorbing zeros.
+        returns: targets of the critics at step t, [A, T].
+    """
+
+    inputs: Tensor
+    value: Tensor
+    count: Tensor
+    returns: Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the epochs of one update read.
+
+    Attributes:
+        actor_rows: one per agent.
+        actor_steps: number of steps that each actor's loss is the mean of, [A].
+        critic_rows: one per agent.
+        critic_steps: number of steps that each critic's loss is the mean of.
+        tail: the padded steps.
+    """
+
+    actor_rows: list[ActorRows]
+    actor_steps: Tensor
+    critic_rows: list[CriticRows]
+    critic_steps: int
+    tail: Tail
+
+
+class IPPO:
+    """The actors and critics of one team, their optimizers, and the update.
+
+    Attributes:
+        actor: actors' parameters, [A, P].
+        critic: critics' parameters, [A, P'].
+        use_kernels: gradients from `dm2.net_kernels` (CPU only) rather than by automatic differentiation.
+    """
+
+    keeps_state = False
+
+    def __init__(self, spec: EnvSpec, settings: IPPOSettings, quirks: QuirkSettings, seed: int) -> None:
+        self.spec = spec
+        self.settings = settings
+        self.quirks = quirks
+        inputs = input_size(spec.obs_size, spec.n_actions, spec.n_agents)
+        self.actor_shape = NetShape(inputs, settings.hidden_size, spec.n_actions)
+        self.critic_shape = NetShape(inputs, settings.hidden_size, 1)
+        generator = stream(seed, "initialisation")
+        self.actor = initial_parameters(self.actor_shape, spec.n_agents, ACTOR_HEAD_GAIN, generator)
+        self.critic = initial_parameters(self.critic_shape, spec.n_agents, CRITIC_HEAD_GAIN, generator)
+        optimizer = settings.learning_rate, settings.adam_epsilon, settings.max_gradient_norm
+        self.actor_optimizer = ClippedAdam(self.actor, *optimizer)
+        self.critic_optimizer = ClippedAdam(self.critic, *optimizer)
+        self.use_kernels = self.actor.device.type == "cpu"
+
+    @property
+    def episodes_per_update(self) -> int:
+        """Battles to play before each update."""
+        return self.settings.episodes_per_update
+
+    def policy(self) -> IPPOPolicy:
+        """The current actors, sampling, recording what an update needs."""
+        return IPPOPolicy(self._folded_actor(), fold(self.critic.clone(), self.critic_shape), greedy=False)
+
+    def greedy_policy(self) -> IPPOPolicy:
+        """The current actors, each taking its most probable action."""
+        return IPPOPolicy(self._folded_actor(), None, greedy=True)
+
+    def _folded_actor(self) -> Folded:
+        return fold(self.actor.clone(), self.actor_shape)  # a copy: the policy stays what it is after the next update
+
+    def learn(self, episodes: Episodes) -> dict[str, float]:
+        """One update on the environment's own reward."""
+        rewards = episodes.reward.expand(self.spec.n_agents, -1)
+        return self.update(episodes, rewards, torch.zeros(self.spec.n_agents))
+
+    def update(self, episodes: Episodes, rewards: Tensor, absorbing_reward: Tensor) -> dict[str, float]:
+        """One update: advantages, then `ppo_epochs` gradient steps of actors and critics.
+
+        Args:
+            episodes: played by `policy()` since the last update.
+            rewards: r_t of each agent, [A, rows].
+            absorbing_reward: what a padded step pays each agent, [A]; without absorbing zeros there is none.
+
+        Returns:
+            Means over agents and epochs: policy_loss, entropy (nats) and clip_fraction over the steps in which the
+            agent lives, value_loss over all steps, gradient_norm and critic_gradient_norm before clipping.
+        """
+        check_shape("rewards", rewards, (self.spec.n_agents, episodes.rows))
+        check_shape("absorbing_reward", absorbing_reward, (self.spec.n_agents,))
+        batch = self._batch(episodes, rewards, absorbing_reward)
+        sums: dict[str, float] = {}
+        for _ in range(self.settings.ppo_epochs):
+            actor_gradient, metrics = self._actor_gradient(batch)
+            critic_gradient, metrics["value_loss"] = self._critic_gradient(batch)
+            metrics["gradient_norm"] = float(self.actor_optimizer.step(actor_gradient).mean())
+            metrics["critic_gradient_norm"] = float(self.critic_optimizer.step(critic_gradient).mean())
+            sums = {name: sums.get(name, 0.0) + value for name, value in metrics.items()}
+        return {name: value / self.settings.ppo_epochs for name, value in sums.items()}
+
+    def _batch(self, episodes: Episodes, rewards: Tensor, absorbing_reward: Tensor) -> Batch:
+        filled = torch.arange(self.spec.episode_limit) < episodes.lengths[:, None]  # [N, T]
+        alive, extras = episodes.alive, episodes.extras
+        tail_value = self._value(self._tail_inputs(), self._no_hidden())[:, 0]
+        advantages, returns = self._advantages(episodes, filled, rewards, absorbing_reward, tail_value)
+        own_advantages = advantages[:, filled]
+        if self.quirks.absorbing_zeros:
+            counted = [agent.flatten() for agent in advantages]
+        else:
+            counted = [own[live] for own, live in zip(own_advantages, alive, strict=True)]
+        normalised = torch.stack([normalise_advantages(*pair) for pair in zip(own_advantages, counted, strict=True)])
+        inputs = self._inputs(episodes)
+        actor_data = (
+            inputs,
+            extras["actor_hidden"],
+            episodes.avail_actions,
+            episodes.actions,
+            extras["log_prob"],
+            normalised,
+        )
+        critic_data = (inputs, extras["critic_hidden"], extras["value"], returns[:, filled])
+        shortest = int(episodes.lengths.argmin())  # what a padded step returns depends on its time alone
+        padded = (~filled).sum(0) if self.quirks.absorbing_zeros else torch.zeros(self.spec.episode_limit)
+        return Batch(
+            actor_rows=[ActorRows(*(data[i][live] for data in actor_data)) for i, live in enumerate(alive)],
+            actor_steps=torch.tensor([len(values) for values in counted]),
+            critic_rows=[CriticRows(*(data[i] for data in critic_data)) for i in range(self.spec.n_agents)],
+            critic_steps=episodes.rows + int(padded.sum()),
+            tail=Tail(self._tail_inputs(), tail_value, padded, returns[:, shortest]),
+        )
+
+    def _inputs(self, episodes: Episodes) -> Tensor:
+        """Normalised inputs of actors and critics, [A, rows, inputs]."""
+        last_actions = episodes.last_actions
+        if self.quirks.first_action_leak:
+            first = episodes.starts[:-1]
+            last_actions = last_actions.index_copy(1, first, episodes.actions[:, first])
+        return normalise(build_inputs(episodes.obs, last_actions, self.spec.n_actions))
+
+    def _tail_inputs(self) -> Tensor:
+        """Normalised inputs of the padded row, [A, 1, inputs]."""
+        nothing = self.actor.new_zeros(self.spec.n_agents, 1, self.spec.obs_size)
+        no_action = torch.full((self.spec.n_agents, 1), NO_ACTION_YET)
+        return normalise(build_inputs(nothing, no_action, self.spec.n_actions))
+
+    def _no_hidden(self) -> Tensor:
+        return self.actor.new_zeros(self.spec.n_agents, 1, self.settings.hidden_size)
+
+    @torch.no_grad()
+    def _value(self, inputs: Tensor, hidden: Tensor) -> Tensor:
+        """The critics' values, [A, rows]."""
+        return forward(fold(self.critic, self.critic_shape), inputs, hidden)[0][..., 0]
+
+    def _advantages(
+        self, episodes: Episodes, filled: Tensor, rewards: Tensor, absorbing_reward: Tensor, tail_value: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Advantages and returns of all steps up to the limit, padded ones included, [A, N, T] each."""
+        agents, (n_episodes, steps) = self.spec.n_agents, filled.shape
+        padded_rewards = absorbing_reward[:, None, None].repeat(1, n_episodes, steps)
+        padded_rewards[:, filled] = rewards
+        values = tail_value[:, None, None].repeat(1, n_episodes, steps + 1)
+        values[:, :, :-1][:, filled] = episodes.extras["value"]
+        continues = torch.ones_like(filled)
+        if not self.quirks.absorbing_zeros:
+            continues = self._end_episodes(episodes, filled, values)
+        advantages = gae(
+            padded_rewards.flatten(0, 1),
+            values.flatten(0, 1),
+            continues.repeat(agents, 1),
+            (filled | self.quirks.absorbing_zeros).repeat(agents, 1),
+            self.settings.gamma,
+            self.settings.gae_lambda,
+        ).unflatten(0, (agents, n_episodes))
+        return advantages, advantages + values[:, :, :-1]
+
+    def _end_episodes(self, episodes: Episodes, filled: Tensor, values: Tensor) -> Tensor:
+        """Put the final observations' values behind the last steps; False where a battle was decided, [N, T]."""
+        numbers, last = torch.arange(episodes.n_episodes), episodes.starts[1:] - 1
+        inputs = normalise(build_inputs(episodes.obs[:, last], episodes.last_actions[:, last], self.spec.n_actions))
+        net = fold(self.critic, self.critic_shape)
+        _, hidden = forward(net, inputs, episodes.extras["critic_hidden"][:, last])
+        final_inputs = build_inputs(episodes.final_obs, episodes.actions[:, last], self.spec.n_actions)
+        values[:, numbers, episodes.lengths] = self._value(normalise(final_inputs), hidden)
+        continues = torch.ones_like(filled)
+        continues[numbers, episodes.lengths - 1] = episodes.truncated
+        return continues
+
+    def _actor_gradient(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        """Gradient [A, P] of the actors' losses, and the metrics."""
+        parameters = self.actor.detach().requires_grad_()
+        net = fold(parameters, self.actor_shape)
+        compute = ippo_kernels.policy_gradients if self.use_kernels else plain_policy_gradients
+        gradients, sums = compute(net, batch.actor_rows, batch.actor_steps, self.settings)
+        (gradient,) = torch.autograd.grad(net, parameters, gradients)
+        rows = torch.tensor([[len(rows.actions)] for rows in batch.actor_rows])
+        surrogate, entropy, clipped = (sums / rows).mean(0).tolist()
+        return gradient, {"policy_loss": -surrogate, "entropy": entropy, "clip_fraction": clipped}
+
+    def _critic_gradient(self, batch: Batch) -> tuple[Tensor, float]:
+        """Gradient [A, P'] of the critics' losses, and the mean value loss."""
+        settings, tail, one_sided = self.settings, batch.tail, self.quirks.one_sided_huber
+        parameters = self.critic.detach().requires_grad_()
+        net = fold(parameters, self.critic_shape)
+        compute = ippo_kernels.value_gradients if self.use_kernels else plain_value_gradients
+        gradients, sums = compute(net, batch.critic_rows, batch.critic_steps, settings, one_sided)
+        tail_values = forward(net, tail.inputs, self._no_hidden())[0][:, 0]  # [A, 1]
+        losses = value_loss(
+            tail_values, tail.value[:, None], tail.returns, settings.clip_epsilon, settings.huber_delta, one_sided
+        )
+        tail_sum = (losses * tail.count).sum()
+        tail_loss = settings.value_loss_coefficient / batch.critic_steps * tail_sum
+        outputs, weights = [*net, tail_loss], [*gradients, torch.ones_like(tail_loss)]
+        (gradient,) = torch.autograd.grad(outputs, parameters, weights)
+        if self.quirks.frozen_critic_head:
+            named = named_parameters(gradient, self.critic_shape)
+            named["head.weight"].zero_()
+            named["head.bias"].zero_()
+        total = float(sums.sum()) + float(tail_sum.detach())
+        return gradient, total / (batch.critic_steps * self.spec.n_agents)
+
+    def state(self) -> dict[str, Tensor]:
+        """Copies of everything that the next update depends on, by name."""
+        state = self.policy_state()
+        state |= {f"critic.{name}": value for name, value in _copies(self.critic, self.critic_shape).items()}
+        for owner, optimizer in self._optimizers().items():
+            state |= {f"{owner}_optimizer.{name}": value for name, value in optimizer.state().items()}
+        return state
+
+    def policy_state(self) -> dict[str, Tensor]:
+        """Copies of the actors' parameters by name, what a policy file holds."""
+        return {f"actor.{name}": value for name, value in _copies(self.actor, self.actor_shape).items()}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Take over what `state` returned.
+
+        Raises:
+            ValueError: a tensor is missing or has another shape.
+        """
+        self.actor.copy_(flat_parameters(_part(state, "actor"), self.actor_shape))
+        self.critic.copy_(flat_parameters(_part(state, "critic"), self.critic_shape))
+        for owner, optimizer in self._optimizers().items():
+            optimizer.load_state(_part(state, f"{owner}_optimizer"))
+
+    def _optimizers(self) -> dict[str, ClippedAdam]:
+        return {"actor": self.actor_optimizer, "critic": self.critic_optimizer}
+
+
+def plain_policy_gradients(
+    net: Folded, rows: list[ActorRows], steps: Tensor, settings: IPPOSettings
+) -> tuple[Folded, Tensor]:
+    """Plain twin of `dm2.ippo_kernels.policy_gradients`, by automatic differentiation."""
+    leaves = Folded(*(parameter.detach().requires_grad_() for parameter in net))
+    loss, sums = leaves.head_bias.new_zeros(()), []
+    for agent, own in enumerate(rows):
+        logits = forward(one_learner(leaves, agent), own.inputs[None], own.hidden[None])[0][0]
+        surrogate, entropy, clipped = policy_objective(logits, *own[2:], settings.clip_epsilon)
+        loss = loss - (surrogate + settings.entropy_coefficient * entropy).sum() / steps[agent]
+        sums.append(torch.stack([surrogate.sum(), entropy.sum(), clipped.sum()]).detach())
+    return Folded(*torch.autograd.grad(loss, leaves)), torch.stack(sums)
+
+
+def plain_value_gradients(
+    net: Folded, rows: list[CriticRows], steps: int, settings: IPPOSettings, one_sided: bool
+) -> tuple[Folded, Tensor]:
+    """Plain twin of `dm2.ippo_kernels.value_gradients`, by automatic differentiation."""
+    leaves = Folded(*(parameter.detach().requires_grad_() for parameter in net))
+    sums = []
+    for agent, own in enumerate(rows):
+        values = forward(one_learner(leaves, agent), own.inputs[None], own.hidden[None])[0][0, :, 0]
+        sums.append(value_loss(values, *own[2:], settings.clip_epsilon, settings.huber_delta, one_sided).sum())
+    loss = settings.value_loss_coefficient / steps * torch.stack(sums).sum()
+    return Folded(*torch.autograd.grad(loss, leaves)), torch.stack(sums).detach()
+
+
+def _copies(flat: Tensor, shape: NetShape) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in named_parameters(flat, shape).items()}
+
+
+def _part(state: dict[str, Tensor], owner: str) -> dict[str, Tensor]:
+    """The entries "owner.name" of a state, by name."""
+    return {name.removeprefix(f"{owner}."): value for name, value in state.items() if name.startswith(f"{owner}.")}
