@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from dm2.backends import BACKENDS
 from dm2.config import (
     DemonstrationSource,
     Name,
@@ -247,6 +248,7 @@ class Matrix:
 
     def _check(self) -> None:
         scale_file = f"config/scales/{self.scale.scale}.yaml"
+        check_name("backend", self.scale.backend, BACKENDS, scale_file)
         for map_name, conditions in self.scale.runs.items():
             check_name("map", map_name, map_names(), f"{scale_file}: runs")
             for condition in conditions:

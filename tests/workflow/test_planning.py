@@ -1,0 +1,53 @@
+"""What the workflow plans, and what it refuses, before anything runs."""
+
+import re
+from pathlib import Path
+
+import pytest
+from snakemake_run import snakemake
+
+
+def planned(output: str) -> dict[str, int]:
+    """Jobs by rule, from the table that a dry run prints."""
+    table = output[output.rindex("Job stats:") :]
+    return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", table, flags=re.MULTILINE)}
+
+
+def test_paper_scale_plans_the_matrix_with_shared_experts(tmp_path: Path) -> None:
+    done = snakemake(tmp_path, "--dry-run", "--quiet", "rules", "--config", "scale=paper")
+    assert done.returncode == 0, done.stdout
+    jobs = planned(done.stdout)
+    assert jobs["train_expert"] == 5 * 2 * 5
+    assert jobs["train_dm2"] == 5 * (2 * 11 + 3 * 2)
+    assert jobs["sample_demonstrations"] == 2 * 11 + 3 * 2
+    assert jobs["write_run_settings"] == jobs["train_expert"] + jobs["train_dm2"]
+
+
+def test_an_expert_nobody_compares_is_trained_once(tmp_path: Path) -> None:
+    runs = "runs={3m: [dm2_ippo_demo]}"
+    done = snakemake(tmp_path, "--dry-run", "--quiet", "rules", "--config", "scale=smoke", runs)
+    jobs = planned(done.stdout)
+    assert (jobs["train_expert"], jobs["train_dm2"], jobs["sample_demonstrations"]) == (1, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("scale=smok", "unknown scale 'smok'; did you mean 'smoke'?"),
+        ("runs={3mm: [ippo]}", "unknown map '3mm'; did you mean '3m'?"),
+        ("runs={3m: [ipo]}", "unknown condition 'ipo'; did you mean 'ippo'?"),
+        ("seedz=[1]", "unknown key 'seedz'; did you mean 'seeds'?"),
+    ],
+)
+def test_what_does_not_exist_stops_the_planning(tmp_path: Path, config: str, message: str) -> None:
+    done = snakemake(tmp_path, "--dry-run", "--config", config)
+    assert done.returncode != 0
+    assert message in done.stdout
+    assert "Traceback" not in done.stdout
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_file_of_a_run_that_the_scale_lacks_is_no_target(tmp_path: Path) -> None:
+    done = snakemake(tmp_path, "--dry-run", "results/quick/runs/3m/ippoo/seed-112358/metrics.csv")
+    assert done.returncode != 0
+    assert "MissingRuleException" in done.stdout

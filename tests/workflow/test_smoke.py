@@ -1,0 +1,82 @@
+"""The whole workflow at scale smoke: every stage, every figure, no stage twice."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from snakemake_run import snakemake
+
+from dm2.config import RunSettings
+
+CONDITIONS = ["dm2_ippo_demo", "dm2_qmix_demo", "ippo", "qmix"]
+SMOKE = ("--config", "scale=smoke")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("smoke")
+    done = snakemake(directory, *SMOKE)
+    assert done.returncode == 0, done.stdout[-5000:]
+    return directory
+
+
+def test_figures_and_their_tables_exist(finished: Path) -> None:
+    figures = finished / "figures" / "smoke"
+    assert (figures / "core.pdf").read_bytes().startswith(b"%PDF")
+    assert (figures / "core.png").read_bytes().startswith(b"\x89PNG")
+    drawn = pd.read_csv(figures / "core.csv")
+    assert sorted(drawn.loc[drawn["series"] == "ours", "condition"].unique()) == CONDITIONS
+    assert set(drawn.loc[drawn["series"] == "demonstrations", "condition"]) == {"dm2_ippo_demo", "dm2_qmix_demo"}
+
+
+def test_curves_hold_every_run_to_its_end(finished: Path) -> None:
+    curves = pd.read_csv(finished / "results" / "smoke" / "learning_curves.csv")
+    runs = curves.groupby(["condition", "seed"])["env_steps"].agg(["min", "max", "size"])
+    assert sorted(runs.index.get_level_values("condition").unique()) == CONDITIONS
+    assert len(runs) == 8
+    assert (runs["max"] >= 4_000).all()
+    assert curves["win_rate"].between(0, 1).all()
+    assert set(curves["scale"]) == {"smoke"}
+    assert curves["backend"].str.contains("simulator").all()
+
+
+def test_the_two_seeds_differ(finished: Path) -> None:
+    curves = pd.read_csv(finished / "results" / "smoke" / "learning_curves.csv")
+    returns = [tuple(run["return_mean"]) for _, run in curves[curves["condition"] == "ippo"].groupby("seed")]
+    assert returns[0] != returns[1]
+
+
+def test_each_run_directory_is_complete_and_says_what_made_it(finished: Path) -> None:
+    for condition in CONDITIONS:
+        run = finished / "results" / "smoke" / "runs" / "3m" / condition / "seed-112358"
+        settings = RunSettings.from_yaml(run / "settings.yaml")
+        assert (settings.condition, settings.seed, settings.env_steps) == (condition, 112358, 4_000)
+        assert len(list((run / "policies").glob("*.safetensors"))) == 10
+        assert (run / "run.json").is_file()
+        assert "env steps" in (run / "log.txt").read_text()
+
+
+def test_demonstrations_are_sampled_once_and_measured(finished: Path) -> None:
+    archives = list((finished / "results" / "smoke" / "demonstrations" / "3m").glob("*.npz"))
+    assert len(archives) == 2
+    table = pd.read_csv(finished / "results" / "smoke" / "demonstrations.csv")
+    assert sorted(table["condition"]) == ["dm2_ippo_demo", "dm2_qmix_demo"]
+    assert table["win_rate"].between(0, 1).all()
+
+
+def test_nothing_is_left_to_do(finished: Path) -> None:
+    done = snakemake(finished, "--dry-run", *SMOKE)
+    assert "Nothing to be done" in done.stdout, done.stdout
+
+
+def test_another_figure_title_redraws_and_trains_nothing(finished: Path) -> None:
+    done = snakemake(finished, "--dry-run", "--quiet", "rules", "--forcerun", "draw_figure", *SMOKE)
+    assert "draw_figure" in done.stdout
+    assert "train" not in done.stdout
+
+
+def test_another_learning_rate_of_qmix_leaves_ippo_alone(finished: Path) -> None:
+    change = "defaults={qmix: {learning_rate: 0.001}}"
+    done = snakemake(finished, "--dry-run", "--quiet", "rules", "--config", "scale=smoke", change)
+    assert "write_run_settings" in done.stdout
+    assert "condition=ippo" not in done.stdout
