@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
@@ -17,10 +18,20 @@ class ProgressReport:
     """Tells a person how far a piece of work is.
 
     On a terminal a bar moves and messages stand above it. Anywhere else, such as a log file, each message is a line
-    with the time, and progress is one line at most every `SECONDS_BETWEEN_LINES`, so that a log stays short.
+    with the time, and progress is one line at most every `SECONDS_BETWEEN_LINES`, so that a log stays short. What
+    scrolls by on a terminal can be kept in a log too.
     """
 
-    def __init__(self, title: str, total: int, unit: str, *, enabled: bool = True, file: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        title: str,
+        total: int,
+        unit: str,
+        *,
+        enabled: bool = True,
+        file: TextIO | None = None,
+        log: Path | None = None,
+    ) -> None:
         """Prepare the report; it starts with the `with` block.
 
         Args:
@@ -29,11 +40,13 @@ class ProgressReport:
             unit: what the amount counts, such as "env steps".
             enabled: False says nothing but messages.
             file: where to report; standard error unless given.
+            log: a file that gets the lines too while `file` is a terminal.
         """
         self.title = title
         self.total = total
         self.unit = unit
         self.enabled = enabled
+        self.log = log
         self.file = file if file is not None else sys.stderr
         self.started = self.last_line = time.monotonic()
         self.first_done: int | None = None
@@ -56,8 +69,15 @@ class ProgressReport:
         """Say something, at once."""
         if self.bar is not None:
             self.bar.console.print(text, highlight=False, markup=False)
+            if self.log is not None:
+                with open(self.log, "a", encoding="utf-8") as log:
+                    log.write(self._line(text))
         else:
-            print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {self.title}: {text}", file=self.file, flush=True)
+            self.file.write(self._line(text))
+            self.file.flush()
+
+    def _line(self, text: str) -> str:
+        return f"{time.strftime('%Y-%m-%d %H:%M:%S')} {self.title}: {text}\n"
 
     def update(self, done: int) -> None:
         """Report how much of the total is done."""

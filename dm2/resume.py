@@ -152,7 +152,7 @@ def check_identity(path: Path, record: Mapping[str, Any], expected: Identity) ->
     if differing:
         raise StorageError(
             f"{path}: made by another configuration than this one: {'; '.join(differing)}."
-            " Put the old values back, or start the run over with --fresh"
+            " Put the old values back, or start the run over with --fresh (the same as deleting its folder)"
         )
 
 

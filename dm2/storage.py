@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
+from dm2.errors import UserError
+
 if TYPE_CHECKING:  # torch takes seconds to import, and most users of this module write text
     from torch import Tensor
 
@@ -28,7 +30,7 @@ _CHUNK_BYTES = 2**20
 _PART_SUFFIX = ".part"
 
 
-class StorageError(Exception):
+class StorageError(UserError):
     """A file cannot be read, written or trusted; the message names it, what was found and expected, and the way out."""
 
 

@@ -17,7 +17,6 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -30,7 +29,9 @@ import torch
 from dm2.backends import BatchedEnv, EnvSpec, env_spec, make_env
 from dm2.code_digest import code_digest
 from dm2.config import RunSettings
+from dm2.errors import UserError
 from dm2.evaluation import evaluate
+from dm2.experiments import unused_modules
 from dm2.progress import ProgressReport
 from dm2.provenance import peak_memory_bytes, provenance
 from dm2.randomness import stream
@@ -57,15 +58,20 @@ class TrainingInterrupted(SystemExit):
     """The run was asked to stop and did, resumable; leaves the process with `EXIT_INTERRUPTED` unless caught."""
 
 
-class TrainingDiverged(RuntimeError):
+class TrainingDiverged(UserError):
     """A loss or a parameter is not finite; the message names it, the last good checkpoint is kept."""
 
 
 class Learner(Protocol):
     """What the loop asks of an algorithm."""
 
-    episodes_per_update: int
-    keeps_state: bool
+    @property
+    def episodes_per_update(self) -> int:
+        """Battles that each update learns from, all played at once."""
+
+    @property
+    def keeps_state(self) -> bool:
+        """Whether `learn` needs the global state."""
 
     def policy(self) -> Policy:
         """Who collects."""
@@ -79,7 +85,7 @@ class Learner(Protocol):
     def state(self) -> dict[str, Tensor]:
         """Everything that training goes on from."""
 
-    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+    def load_state(self, tensors: dict[str, Tensor], /) -> None:
         """Go on from what `state` returned."""
 
     def policy_state(self) -> dict[str, Tensor]:
@@ -143,7 +149,7 @@ def train(
     spec = env_spec(settings.backend, settings.map_name)
     identity = run_identity(settings, spec, demonstrations)
     title = f"{settings.map_name} {settings.condition} seed {settings.seed}"
-    with run.locked(), ProgressReport(title, settings.env_steps, "env steps", enabled=progress) as report:
+    with run.locked(), ProgressReport(title, settings.env_steps, "env steps", enabled=progress, log=run.log) as report:
         if fresh:
             run.record.unlink(missing_ok=True)
             forget_checkpoints(run)
@@ -391,13 +397,6 @@ def run_identity(settings: RunSettings, spec: EnvSpec, demonstrations: Demonstra
         "demonstrations": None if demonstrations is None else demonstrations.fingerprint,
         "code": code_digest("dm2.training", leave_out=unused_modules(settings)),
     }
-
-
-def unused_modules(settings: RunSettings) -> tuple[str, ...]:
-    """Modules of the algorithms that a run does not use: a change there leaves it alone."""
-    if settings.algorithm == "qmix":
-        return ("dm2.ippo", "dm2.distribution_matching")
-    return ("dm2.qmix", "dm2.distribution_matching") if settings.reward == "env" else ("dm2.qmix",)
 
 
 def is_finished(run: RunDirectory, settings: RunSettings, identity: Identity) -> bool:

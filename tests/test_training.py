@@ -455,11 +455,12 @@ def test_a_log_gets_few_lines(capsys: pytest.CaptureFixture, monkeypatch: pytest
     assert lines[3].endswith("half way [not markup]")
 
 
-def test_a_terminal_gets_a_bar() -> None:
+def test_a_terminal_gets_a_bar_and_the_log_its_lines(tmp_path: Path) -> None:
     terminal = Terminal()
-    with ProgressReport("3m ippo", 1000, "env steps", file=terminal) as report:  # type: ignore[arg-type]
+    with ProgressReport("3m ippo", 1000, "env steps", file=terminal, log=tmp_path / "log.txt") as report:  # type: ignore[arg-type]
         report.update(1200)
         report.message("win rate [0.5]")
     assert "3m ippo" in terminal.text
     assert "1000/1000" in terminal.text
     assert "win rate [0.5]" in terminal.text
+    assert (tmp_path / "log.txt").read_text().endswith(" 3m ippo: win rate [0.5]\n")
