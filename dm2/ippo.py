@@ -31,6 +31,7 @@ cut off by the limit is bootstrapped with the value of its final observation.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -460,14 +461,14 @@ class IPPO:
         """Copies of the actors' parameters by name, what a policy file holds."""
         return {f"actor.{name}": value for name, value in _copies(self.actor, self.actor_shape).items()}
 
-    def load_state(self, state: dict[str, Tensor]) -> None:
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take over what `state` returned.
 
         Raises:
             ValueError: a tensor is missing or has another shape.
         """
-        self.actor.copy_(flat_parameters(_part(state, "actor"), self.actor_shape))
-        self.critic.copy_(flat_parameters(_part(state, "critic"), self.critic_shape))
+        self.actor.copy_(flat_parameters(_part(state, "actor"), self.actor_shape, self.spec.n_agents))
+        self.critic.copy_(flat_parameters(_part(state, "critic"), self.critic_shape, self.spec.n_agents))
         for owner, optimizer in self._optimizers().items():
             optimizer.load_state(_part(state, f"{owner}_optimizer"))
 
@@ -506,6 +507,6 @@ def _copies(flat: Tensor, shape: NetShape) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in named_parameters(flat, shape).items()}
 
 
-def _part(state: dict[str, Tensor], owner: str) -> dict[str, Tensor]:
+def _part(state: Mapping[str, Tensor], owner: str) -> dict[str, Tensor]:
     """The entries "owner.name" of a state, by name."""
     return {name.removeprefix(f"{owner}."): value for name, value in state.items() if name.startswith(f"{owner}.")}

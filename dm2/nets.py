@@ -18,6 +18,7 @@ that of the input therefore depends on data alone and is computed once, however 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -80,7 +81,7 @@ def named_parameters(flat: Tensor, shape: NetShape) -> dict[str, Tensor]:
     return {name: part.unflatten(1, size) for (name, size), part in zip(shapes.items(), parts, strict=True)}
 
 
-def flat_parameters(named: dict[str, Tensor], shape: NetShape) -> Tensor:
+def flat_parameters(named: Mapping[str, Tensor], shape: NetShape, n_learners: int) -> Tensor:
     """Put named tensors [L, ...] together as parameters [L, P].
 
     Raises:
@@ -90,7 +91,7 @@ def flat_parameters(named: dict[str, Tensor], shape: NetShape) -> Tensor:
     if set(named) != set(shapes):
         raise ValueError(f"parameters: found {sorted(named)}, expected {sorted(shapes)}")
     for name, size in shapes.items():
-        check_shape(name, named[name], (None, *size))
+        check_shape(name, named[name], (n_learners, *size))
     return torch.cat([named[name].flatten(1) for name in shapes], dim=1)
 
 
