@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dm2.net_kernels import FAST, ChunkLoss, exp, loss_gradients
+from dm2.net_kernels import FAST, ChunkLoss, Scalar, exp, loss_gradients
 from dm2.nets import Folded
 
 if TYPE_CHECKING:
@@ -25,8 +25,16 @@ f32 = np.float32
 
 @numba.njit(fastmath=FAST, error_model="numpy", cache=True)
 def policy_gradient(
-    logits, avail_actions, actions, old_log_prob, advantages, clip_epsilon, entropy_coefficient, scale, sums
-):
+    logits: np.ndarray,
+    avail_actions: np.ndarray,
+    actions: np.ndarray,
+    old_log_prob: np.ndarray,
+    advantages: np.ndarray,
+    clip_epsilon: float,
+    entropy_coefficient: float,
+    scale: float,
+    sums: np.ndarray,
+) -> None:
     """Replace logits [R, n_actions] by scale times the gradient of each row's policy loss; add to `sums`.
 
     Args:
@@ -41,7 +49,7 @@ def policy_gradient(
         sums: float64 [3]: sums over rows of the surrogate objective, the entropy and whether the ratio was clipped.
     """
     low, high = f32(1.0) - f32(clip_epsilon), f32(1.0) + f32(clip_epsilon)
-    bonus, scale = f32(entropy_coefficient), f32(scale)
+    bonus, weight = f32(entropy_coefficient), f32(scale)
     rows, n_actions = logits.shape
     p = np.empty(n_actions, np.float32)
     for i in range(rows):
@@ -65,15 +73,15 @@ def policy_gradient(
         for j in range(n_actions):
             probability = p[j] / total
             by_entropy = probability * (row[j] - log_total + entropy) if available[j] else f32(0.0)
-            row[j] = scale * (by_log_prob * probability + bonus * by_entropy)
-        row[actions[i]] -= scale * by_log_prob
+            row[j] = weight * (by_log_prob * probability + bonus * by_entropy)
+        row[actions[i]] -= weight * by_log_prob
         sums[0] += surrogate
         sums[1] += entropy
         sums[2] += ratio != clipped
 
 
 @numba.njit(inline="always")
-def huber(error, delta, one_sided):
+def huber(error: Scalar, delta: Scalar, one_sided: bool) -> tuple[Scalar, Scalar]:
     """Huber loss of one error and its derivative; one-sided: nothing at all below -delta."""
     if error > delta:
         return delta * (error - f32(0.5) * delta), delta
@@ -85,7 +93,16 @@ def huber(error, delta, one_sided):
 
 
 @numba.njit(error_model="numpy", cache=True)
-def value_gradient(values, old_values, returns, clip_epsilon, huber_delta, one_sided, scale, sums):
+def value_gradient(
+    values: np.ndarray,
+    old_values: np.ndarray,
+    returns: np.ndarray,
+    clip_epsilon: float,
+    huber_delta: float,
+    one_sided: bool,
+    scale: float,
+    sums: np.ndarray,
+) -> None:
     """Replace values [R, 1] by scale times the gradient of each row's clipped value loss; add to `sums`.
 
     Args:
@@ -98,7 +115,7 @@ def value_gradient(values, old_values, returns, clip_epsilon, huber_delta, one_s
         scale: weight of the loss over the number of rows that it is the mean of.
         sums: float64 [1]: sum over rows of the loss.
     """
-    epsilon, delta, scale = f32(clip_epsilon), f32(huber_delta), f32(scale)
+    epsilon, delta, weight = f32(clip_epsilon), f32(huber_delta), f32(scale)
     for i in range(values.shape[0]):
         change = values[i, 0] - old_values[i]
         loss, slope = huber(returns[i] - values[i, 0], delta, one_sided)
@@ -107,7 +124,7 @@ def value_gradient(values, old_values, returns, clip_epsilon, huber_delta, one_s
             clipped_loss, _ = huber(returns[i] - clipped_value, delta, one_sided)
             if clipped_loss > loss:
                 loss, slope = clipped_loss, f32(0.0)
-        values[i, 0] = -scale * slope
+        values[i, 0] = -weight * slope
         sums[0] += loss
 
 
@@ -129,9 +146,17 @@ def policy_gradients(
     sums = np.zeros((len(rows), 3))
 
     def loss(agent: int, first: int, last: int, logits: np.ndarray) -> None:
-        data = (tensor[first:last].numpy() for tensor in rows[agent][2:])
-        scale = 1.0 / float(steps[agent])
-        policy_gradient(logits, *data, settings.clip_epsilon, settings.entropy_coefficient, scale, sums[agent])
+        policy_gradient(
+            logits,
+            rows[agent].avail_actions[first:last].numpy(),
+            rows[agent].actions[first:last].numpy(),
+            rows[agent].old_log_prob[first:last].numpy(),
+            rows[agent].advantages[first:last].numpy(),
+            settings.clip_epsilon,
+            settings.entropy_coefficient,
+            1.0 / float(steps[agent]),
+            sums[agent],
+        )
 
     losses = [ChunkLoss(own.inputs, own.hidden, partial(loss, agent)) for agent, own in enumerate(rows)]
     return loss_gradients(net, losses), torch.from_numpy(sums)
@@ -157,8 +182,10 @@ def value_gradients(
     scale = settings.value_loss_coefficient / steps
 
     def loss(agent: int, first: int, last: int, values: np.ndarray) -> None:
-        data = (tensor[first:last].numpy() for tensor in rows[agent][2:])
-        value_gradient(values, *data, settings.clip_epsilon, settings.huber_delta, one_sided, scale, sums[agent])
+        old_values = rows[agent].old_values[first:last].numpy()
+        returns = rows[agent].returns[first:last].numpy()
+        limits = settings.clip_epsilon, settings.huber_delta
+        value_gradient(values, old_values, returns, *limits, one_sided, scale, sums[agent])
 
     losses = [ChunkLoss(own.inputs, own.hidden, partial(loss, agent)) for agent, own in enumerate(rows)]
     return loss_gradients(net, losses), torch.from_numpy(sums[:, 0])

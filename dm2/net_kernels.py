@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -30,10 +30,11 @@ FAST = {"reassoc", "contract", "nsz", "arcp"}
 """Float liberties that vectorise sums; nan and infinity keep their meaning."""
 
 f32 = np.float32
+Scalar = Any  # float32 in a kernel, where numba infers it
 
 
 @numba.njit(inline="always", fastmath=FAST)
-def exp(x):
+def exp(x: Scalar) -> Scalar:
     """e^x for float32 to 3e-7, by 2^k times a polynomial on [-ln(2)/2, ln(2)/2]; clamped to x in [-87, 87]."""
     x = min(max(x, f32(-87.0)), f32(87.0))
     k = np.floor(x * f32(1.4426950408889634) + f32(0.5))
@@ -48,7 +49,7 @@ def exp(x):
 
 
 @numba.njit(inline="always", fastmath=FAST)
-def sigmoid(x):
+def sigmoid(x: Scalar) -> Scalar:
     """1 / (1 + e^-x)."""
     return f32(1.0) / (f32(1.0) + exp(-x))
 
@@ -69,7 +70,7 @@ def kernels(hidden: int) -> Kernels:
     share = f32(1.0 / hidden)
 
     @numba.njit(fastmath=FAST, error_model="numpy", cache=True)
-    def relu_norm(z, bias, y, rstd):
+    def relu_norm(z: np.ndarray, bias: np.ndarray, y: np.ndarray, rstd: np.ndarray) -> None:
         """Normalised relu(z + bias); z becomes z + bias. z, y [R, H]; bias [H]; rstd [R]."""
         for i in range(z.shape[0]):
             zi, yi = z[i], y[i]
@@ -87,7 +88,9 @@ def kernels(hidden: int) -> Kernels:
                 yi[j] = (yi[j] - mean) * rstd[i]
 
     @numba.njit(fastmath=FAST, error_model="numpy", cache=True)
-    def relu_norm_backward(d, y, rstd, z, bias_gradient):
+    def relu_norm_backward(
+        d: np.ndarray, y: np.ndarray, rstd: np.ndarray, z: np.ndarray, bias_gradient: np.ndarray
+    ) -> None:
         """d: gradient of the loss by y, becomes that by z; its sum over rows is added to bias_gradient."""
         for i in range(d.shape[0]):
             di, yi, zi = d[i], y[i], z[i]
@@ -100,7 +103,15 @@ def kernels(hidden: int) -> Kernels:
                 bias_gradient[j] += di[j]
 
     @numba.njit(fastmath=FAST, error_model="numpy", cache=True)
-    def gru_norm(from_input, from_hidden, input_bias, hidden_bias, hidden, y, rstd):
+    def gru_norm(
+        from_input: np.ndarray,
+        from_hidden: np.ndarray,
+        input_bias: np.ndarray,
+        hidden_bias: np.ndarray,
+        hidden: np.ndarray,
+        y: np.ndarray,
+        rstd: np.ndarray,
+    ) -> None:
         """Normalised new state y [R, H] of the GRU; the gates r, z, n replace from_input [R, 3 H]."""
         for i in range(hidden.shape[0]):
             a, b, h, yi = from_input[i], from_hidden[i], hidden[i], y[i]
@@ -124,7 +135,16 @@ def kernels(hidden: int) -> Kernels:
                 yi[j] = (yi[j] - mean) * rstd[i]
 
     @numba.njit(fastmath=FAST, error_model="numpy", cache=True)
-    def gru_norm_backward(d, y, rstd, gates, from_hidden, hidden, input_bias_gradient, hidden_bias_gradient):
+    def gru_norm_backward(
+        d: np.ndarray,
+        y: np.ndarray,
+        rstd: np.ndarray,
+        gates: np.ndarray,
+        from_hidden: np.ndarray,
+        hidden: np.ndarray,
+        input_bias_gradient: np.ndarray,
+        hidden_bias_gradient: np.ndarray,
+    ) -> None:
         """d: gradient by y. Those by from_input and from_hidden replace gates and from_hidden; biases' are added."""
         one = f32(1.0)
         for i in range(d.shape[0]):
