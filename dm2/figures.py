@@ -29,7 +29,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from dm2.experiments import Matrix
-from dm2.results import ResultsError, seed_curves, write_table
+from dm2.results import PAPER_FIGURES, ResultsError, engine_name, paper_curve, seed_curves, write_table
 from dm2.statistics import mean_and_sd
 from dm2.storage import atomic_path
 
@@ -38,9 +38,6 @@ DRAWN = ["panel", "map_name", "condition", "series", "env_steps", "win_rate", "s
 DRAWN += ["paper_condition", "paper_figure", "quality"]
 """Columns of the table that a figure draws, after scale and backend."""
 PAPER_LABEL = "paper (StarCraft II)"
-PAPER_FIGURES = ("core", "gail_only", "bc_pretrain", "demo_ablation", "state_action", "all_demos")
-"""The paper's figures in the order in which a condition's curve is looked for; the last is of low quality."""
-
 # Okabe and Ito's colour-blind safe set without its yellow; markers tell the lines apart in greyscale.
 COLOURS = ("#000000", "#E69F00", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#7F7F7F")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "p")
@@ -228,12 +225,7 @@ def _demonstration_rows(panel: Panel, condition: Condition, demonstrations: pd.D
 
 
 def _paper_rows(panel: Panel, condition: Condition, paper: pd.DataFrame, paper_figure: str) -> pd.DataFrame:
-    chosen = paper[(paper["map"] == panel.map_name) & (paper["condition"] == condition.paper_condition)]
-    if chosen.empty:
-        return pd.DataFrame()
-    order = [paper_figure, *PAPER_FIGURES]
-    source = min(chosen["figure"].unique(), key=order.index)
-    curve = chosen[chosen["figure"] == source].drop_duplicates("env_steps").sort_values("env_steps")
+    curve = paper_curve(paper, panel.map_name, condition.paper_condition, paper_figure)
     return _rows(
         panel,
         condition,
@@ -243,7 +235,7 @@ def _paper_rows(panel: Panel, condition: Condition, paper: pd.DataFrame, paper_f
         sd=curve["sd"].to_numpy(),
         n_seeds=5,
         paper_condition=condition.paper_condition,
-        paper_figure=source,
+        paper_figure=curve["figure"].to_numpy(),
         quality=curve["quality"].to_numpy(),
     )
 
@@ -321,7 +313,11 @@ def _draw_ours(ax: Axes, panel: Panel, rows: pd.DataFrame) -> None:
         for win_rate in _series(rows, panel, DEMONSTRATIONS, condition)["win_rate"]:
             dashes = (4 * order, (4, 3))  # shifted, so that equal win rates show both colours
             ax.axhline(win_rate, color=condition.colour, **(_DEMONSTRATION_LINE | {"linestyle": dashes}))
-            at_edge = {"transform": ax.get_yaxis_transform(), "clip_on": False, "color": condition.colour}
+            at_edge: dict[str, Any] = {
+                "transform": ax.get_yaxis_transform(),
+                "clip_on": False,
+                "color": condition.colour,
+            }
             ax.plot([1], [win_rate], marker=condition.marker, markersize=2.4, **at_edge)
 
 
@@ -401,7 +397,7 @@ def _finish(figure: Figure, description: FigureDescription, rows: pd.DataFrame) 
 
 def provenance(rows: pd.DataFrame) -> str:
     """What made our curves: engine, scale and seeds, for the head of a figure."""
-    engine = str(rows["backend"].iloc[0]).replace("simulator", "built-in simulator")
+    engine = engine_name(str(rows["backend"].iloc[0]))
     seeds = rows.loc[rows["series"] == OURS, "n_seeds"].astype(int)
     count = str(seeds.min()) if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
     over = "1 seed" if count == "1" else f"mean and sd over {count} seeds"

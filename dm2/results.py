@@ -16,6 +16,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dm2.config import RunSettings
+from dm2.errors import UserError
+from dm2.experiments import DemonstrationSettings
 from dm2.randomness import stream
 from dm2.statistics import (
     Floats,
@@ -41,16 +43,21 @@ EVALUATION = [
     "dead_allies_mean",
     "dead_enemies_mean",
 ]
+CURVES = IDENTITY + EVALUATION
+PAPER_CURVES = ["figure", "map", "condition", "env_steps", "win_rate", "sd", "quality"]
+PAPER_FIGURES = ("core", "gail_only", "bc_pretrain", "demo_ablation", "state_action", "all_demos")
+"""The paper's figures in the order in which a condition's curve is looked for; the last is of low quality."""
 WALL_CLOCK = ["env_steps_per_second", "wall_seconds"]
-DEMONSTRATIONS = ["map_name", "condition", "expert", "checkpoint_percent", "epsilon", "episodes", "win_rate"]
+DEMONSTRATIONS = ["map_name", "condition", "archive", "expert", "checkpoint_percent", "epsilon", "episodes"]
+DEMONSTRATIONS += ["win_rate", "return_mean"]
 
 
-class ResultsError(ValueError):
+class ResultsError(UserError):
     """A table or run that cannot be used; the message names the file and says how to mend it."""
 
 
-def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Read a CSV that must have `columns` and at least one row.
+def read_table(path: Path, columns: Sequence[str], may_be_empty: bool = False) -> pd.DataFrame:
+    """Read a CSV that must have `columns` and, unless it `may_be_empty`, at least one row.
 
     Raises:
         ResultsError: the file is missing, empty, cut short or lacks a column.
@@ -64,7 +71,7 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     missing = [column for column in columns if column not in frame.columns]
     if missing:
         raise ResultsError(f"{path}: found the columns {', '.join(frame.columns)}; missing {', '.join(missing)}")
-    if frame.empty:
+    if frame.empty and not may_be_empty:
         raise ResultsError(f"{path}: found no rows, expected at least one; make it again")
     return frame
 
@@ -187,6 +194,29 @@ def seed_curves(curves: pd.DataFrame, map_name: str, condition: str, until: int 
     return SeedCurves(tuple(seeds), grid, np.stack(win_rates), int(max(at[-1] for at in steps) - grid[-1]))
 
 
+def paper_curve(paper_curves: pd.DataFrame, map_name: str, condition: str | None, prefer: str = "core") -> pd.DataFrame:
+    """One curve of the paper; empty where its figures do not show the condition on the map.
+
+    Args:
+        paper_curves: `results/paper/paper_curves.csv`.
+        map_name: map.
+        condition: the paper's name of the condition.
+        prefer: figure of the paper to take it from where it is in several; then the order is that of `PAPER_FIGURES`.
+
+    Returns:
+        Rows of `paper_curves` with increasing, unique env_steps.
+    """
+    chosen = paper_curves[(paper_curves["map"] == map_name) & (paper_curves["condition"] == condition)]
+    order = [prefer, *PAPER_FIGURES]
+    figure = min(chosen["figure"].unique(), key=order.index, default=None)
+    return chosen[chosen["figure"] == figure].drop_duplicates("env_steps").sort_values("env_steps", ignore_index=True)
+
+
+def engine_name(backend: str) -> str:
+    """The engine as figures and tables call it."""
+    return backend.replace("simulator", "built-in simulator")
+
+
 def summarise(curves: pd.DataFrame) -> pd.DataFrame:
     """One row per map and condition: how it ends, how fast it learns, and over how many seeds.
 
@@ -226,3 +256,53 @@ def _summary_row(curves: pd.DataFrame, map_name: str, condition: str) -> dict[st
         row |= {f"{name}_iqm_low": float(interval.low), f"{name}_iqm_high": float(interval.high)}
     row["steps_to_50pct"] = steps_to_threshold(runs.env_steps, runs.win_rate.mean(axis=0))
     return row
+
+
+def demonstration_table(run_directories: Iterable[Path]) -> pd.DataFrame:
+    """What each condition's demonstrations are worth: one row per map and condition that learns from demonstrations.
+
+    Args:
+        run_directories: `results/<scale>/runs/<map>/<condition>/seed-<seed>`; the archives lie in
+            `results/<scale>/demonstrations/<map>`, named after their source in the run's `settings.yaml`.
+
+    Returns:
+        `DEMONSTRATIONS`, sorted by map and condition; no rows where no run learns from demonstrations.
+
+    Raises:
+        ResultsError: an archive is missing, or seeds of one condition learn from different ones.
+    """
+    rows = [row for directory in run_directories if (row := _demonstration_row(Path(directory)))]
+    frame = pd.DataFrame(rows, columns=DEMONSTRATIONS).drop_duplicates()
+    twice = frame.duplicated(["map_name", "condition"])
+    if twice.any():
+        map_name, condition = frame.loc[twice, ["map_name", "condition"]].iloc[0]
+        raise ResultsError(
+            f"found seeds of {condition} on {map_name} that learn from different demonstrations, "
+            "expected one archive per map and condition"
+        )
+    return frame.sort_values(["map_name", "condition"], ignore_index=True)
+
+
+def _demonstration_row(run_directory: Path) -> dict[str, object] | None:
+    settings = _settings(run_directory)
+    source = settings.demonstrations
+    if source is None:
+        return None
+    archive = DemonstrationSettings(scale=settings.scale, map_name=settings.map_name, source=source).name
+    path = run_directory.parents[3] / "demonstrations" / settings.map_name / f"{archive}.npz"
+    if not path.is_file():
+        raise ResultsError(f"{path}: not found, expected the demonstrations of {run_directory}; sample them first")
+    from dm2.demonstrations import read_metadata
+
+    metadata = read_metadata(path)
+    return {
+        "map_name": settings.map_name,
+        "condition": settings.condition,
+        "archive": archive,
+        "expert": source.expert,
+        "checkpoint_percent": source.checkpoint_percent,
+        "epsilon": source.epsilon,
+        "episodes": metadata["episodes"],
+        "win_rate": metadata["win_rate"],
+        "return_mean": metadata["return_mean"],
+    }

@@ -1,0 +1,515 @@
+"""The paper's claims, each judged by a rule from the tables of a scale. No verdict is typed.
+
+Every claim is one or more comparisons. A comparison takes a number per run (the mean win rate over training, its last
+half, or the win rate at the end), the difference of two conditions' means, and the 95 % bootstrap interval of that
+difference with runs resampled within condition and map; its rule turns the interval into a verdict:
+
+    above      reproduced if wholly above 0; not reproduced if wholly below 0 or within 0.02 of it
+    not above  the opposite of `above`
+    not below  reproduced if wholly above -0.02; not reproduced if wholly below -0.02
+    within     reproduced if within 0.1 of 0; not reproduced if wholly outside
+
+Anything else is undecided. So is a comparison whose runs are missing, or that has fewer than four seeds on a side: with
+three a side, chance alone puts all of one above all of the other in 2 of 20 orders, more often than a 95 % interval may
+err, and the bootstrap of so few runs is too narrow to notice. A comparison over several maps is judged on each and
+pooled, every map with the same weight. A claim has the verdict that all its parts share; it is partial when some are
+reproduced and others are not or not yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from dm2.randomness import stream
+from dm2.results import ResultsError, engine_name, paper_curve, seed_curves
+from dm2.statistics import (
+    Floats,
+    Interval,
+    Statistic,
+    area_under_curve,
+    difference,
+    final_value,
+    mean_of,
+    rank_correlation,
+    stratified_bootstrap,
+)
+
+Rule = Literal["above", "not above", "not below", "within"]
+Measure = Literal["AUC", "AUC of the last half", "final"]
+
+REPRODUCED, NOT_REPRODUCED, UNDECIDED, PARTIAL = (
+    "reproduced",
+    "not reproduced",
+    "undecided at this scale",
+    "partial",
+)
+WHOLE = "claim"
+NEGLIGIBLE = 0.02
+"""Difference in win rate that counts as none."""
+SIMILAR = 0.1
+"""Difference in win rate within which two conditions count as alike."""
+MIN_SEEDS = 4
+MIN_RUNGS = 5
+"""Fewest demonstration sets whose rank order says anything about better and worse ones."""
+ALL_MAPS = ("5m_vs_6m", "3s_vs_4z", "3s_vs_3z", "3s_vs_5z", "8m_vs_9m")
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a comparison.
+
+    Args:
+        conditions: our conditions; the first one that was run is taken.
+        paper: its names in results/paper/paper_curves.csv; the first one that the paper shows on the map is taken.
+    """
+
+    conditions: tuple[str, ...]
+    paper: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The difference of two sides, map by map and pooled.
+
+    Args:
+        first: what is claimed to be above, or not.
+        second: what it is compared with; None for the win rate of the demonstrations that `first` learns from.
+        maps: maps of the claim.
+        measure: the number taken from each run.
+        rule: how the interval of the difference becomes a verdict.
+        paper_figure: figure of the paper that shows it.
+    """
+
+    first: Side
+    second: Side | None
+    maps: tuple[str, ...]
+    measure: Measure = "AUC"
+    rule: Rule = "above"
+    paper_figure: str = "core"
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """The conditions compared: two, or one with its demonstrations."""
+        return (self.first,) if self.second is None else (self.first, self.second)
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Rank correlation between how a condition ends and how good its demonstrations are, over a ladder of sets."""
+
+    rungs: tuple[Side, ...]
+    maps: tuple[str, ...]
+    paper_figure: str = "all_demos"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence of the paper and what it says about numbers."""
+
+    name: str
+    sentence: str
+    parts: tuple[Comparison | Ladder, ...]
+
+
+def _same(name: str) -> Side:
+    return Side((name,), (name,))
+
+
+def _rung(percent: int) -> Side:
+    ours = f"dm2_ippo_demo_{percent}" if percent < 100 else "dm2_ippo_demo"
+    return Side((ours,), (f"dm2_ippo_demo_{percent // 10}m",))
+
+
+IPPO = _same("ippo")
+DM2_FULL = _rung(100)
+DM2_HALF = Side(("dm2_ippo_demo_50", *DM2_FULL.conditions), ("dm2_ippo_demo_5m", *DM2_FULL.paper))
+RUNGS = tuple(_rung(percent) for percent in range(10, 101, 10))
+JOINT = {how: _same(f"ablation_{how}_joint") for how in ("concurrent", "nonconcurrent")}
+INDEPENDENT = {how: _same(f"ablation_{how}_independent") for how in ("concurrent", "nonconcurrent")}
+TWO_MAPS = ("5m_vs_6m", "3s_vs_4z")
+
+CLAIMS = (
+    Claim(
+        "C1",
+        "DM² with IPPO demonstrations learns faster than IPPO",
+        (Comparison(DM2_HALF, IPPO, (*TWO_MAPS, "3s_vs_3z"), paper_figure="gail_only"),),
+    ),
+    Claim(
+        "C2",
+        "DM² surpasses its demonstrators",
+        (Comparison(DM2_HALF, None, TWO_MAPS, "final", paper_figure="gail_only"),),
+    ),
+    Claim(
+        "C3",
+        "both rewards are needed: GAIL alone fails",
+        (
+            Comparison(
+                DM2_HALF,
+                Side(("gail_only_ippo_demo_50",), ("gail_only_ippo_demo_5m",)),
+                TWO_MAPS,
+                paper_figure="gail_only",
+            ),
+        ),
+    ),
+    Claim("C4", "better demonstrations make DM² better", (Ladder(RUNGS, TWO_MAPS),)),
+    Claim(
+        "C5",
+        "experts trained together matter",
+        tuple(Comparison(JOINT[how], INDEPENDENT[how], ("5m_vs_6m",), paper_figure="demo_ablation") for how in JOINT),
+    ),
+    Claim(
+        "C6",
+        "concurrent sampling matters less",
+        (
+            Comparison(
+                JOINT["concurrent"],
+                JOINT["nonconcurrent"],
+                ("5m_vs_6m",),
+                rule="within",
+                paper_figure="demo_ablation",
+            ),
+        ),
+    ),
+    Claim(
+        "C7",
+        "behavioural-cloning pre-training does not replace DM²",
+        (
+            Comparison(
+                DM2_HALF,
+                _same("ippo_bc_pretrain"),
+                TWO_MAPS,
+                "AUC of the last half",
+                paper_figure="bc_pretrain",
+            ),
+        ),
+    ),
+    Claim(
+        "C8",
+        "state-only discriminators do at least as well as state-action ones",
+        tuple(
+            Comparison(
+                _rung(percent),
+                Side((f"dm2_state_action_demo_{percent}",), (f"dm2_state_action_demo_{percent // 10}m",)),
+                maps,
+                rule="not below",
+                paper_figure="state_action",
+            )
+            for percent, maps in ((50, TWO_MAPS), (60, ("3s_vs_4z",)), (70, ("5m_vs_6m",)))
+        ),
+    ),
+    Claim("C9", "QMIX demonstrations work too", (Comparison(_same("dm2_qmix_demo"), IPPO, ALL_MAPS),)),
+    Claim(
+        "C10",
+        "centralised baselines learn faster than decentralised ones",
+        tuple(Comparison(_same(name), IPPO, ALL_MAPS) for name in ("qmix", "rmappo")),
+    ),
+    Claim(
+        "C11",
+        "the gain is not universal: DM² does not beat IPPO on 8m_vs_9m, self-imitation is slower on 3s_vs_3z",
+        (
+            Comparison(DM2_FULL, IPPO, ("8m_vs_9m",), rule="not above"),
+            Comparison(_same("dm2_sil"), IPPO, ("8m_vs_9m",), rule="not above"),
+            Comparison(IPPO, _same("dm2_sil"), ("3s_vs_3z",)),
+        ),
+    ),
+)
+"""The claims of the paper that its figures let one check, in the order of its text."""
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What claims are judged from.
+
+    Args:
+        curves: `results/<scale>/learning_curves.csv`.
+        demonstrations: `results/<scale>/demonstrations.csv`.
+        paper_curves: `results/paper/paper_curves.csv`.
+        paper_demonstrations: `results/paper/demo_win_rates.csv`.
+    """
+
+    curves: pd.DataFrame
+    demonstrations: pd.DataFrame
+    paper_curves: pd.DataFrame
+    paper_demonstrations: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One row of claims.csv: a part of a claim on one map, pooled over maps, or the claim as a whole."""
+
+    claim: str
+    sentence: str
+    part: str
+    statistic: str = ""
+    rule: str = ""
+    n_seeds: int | None = None
+    env_steps: int | None = None
+    paper: float | None = None
+    estimate: float | None = None
+    low: float | None = None
+    high: float | None = None
+    verdict: str = UNDECIDED
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One number per run, on one map, for each side of a comparison.
+
+    Args:
+        strata: [runs] for each side; one side alone where it is compared with demonstrations, already subtracted.
+        env_steps: training length that both sides share.
+        paper: the same difference in the paper's curves; None where it has none.
+    """
+
+    strata: tuple[Floats, ...]
+    env_steps: int
+    paper: float | None
+
+
+def judge(tables: Tables, claims: Iterable[Claim] = CLAIMS) -> pd.DataFrame:
+    """Judge every claim.
+
+    Returns:
+        claims.csv: for each claim a row per part and, last, the claim as a whole (`part` is "claim"). `estimate`, `low`
+        and `high` are ours; `paper` is the same statistic of the paper's digitised curves over the paper's training.
+    """
+    frame = pd.DataFrame([row for claim in claims for row in _judge_claim(claim, tables)])
+    frame.insert(0, "backend", tables.curves["backend"].iloc[0])
+    frame.insert(0, "scale", tables.curves["scale"].iloc[0])
+    numbers = dict.fromkeys(["paper", "estimate", "low", "high"], "float64")
+    return frame.astype({"n_seeds": "Int64", "env_steps": "Int64"} | numbers)
+
+
+def _judge_claim(claim: Claim, tables: Tables) -> list[Judgement]:
+    rows: list[Judgement] = []
+    for part in claim.parts:
+        blank = Judgement(claim.name, claim.sentence, part="")
+        rows += _judge_ladder(blank, part, tables) if isinstance(part, Ladder) else _judge_maps(blank, part, tables)
+    verdict = verdict_of_parts([row.verdict for row in rows])
+    return [*rows, Judgement(claim.name, claim.sentence, WHOLE, verdict=verdict)]
+
+
+def verdict_of_parts(verdicts: Sequence[str]) -> str:
+    """The verdict that all parts share; partial if only some are reproduced; else undecided."""
+    if len(set(verdicts)) == 1:
+        return verdicts[0]
+    return PARTIAL if REPRODUCED in verdicts else UNDECIDED
+
+
+def verdict_of_interval(rule: Rule, interval: Interval) -> str:
+    """Turn an interval into a verdict by the rule's thresholds (see the head of this module)."""
+    above, below = interval.wholly_above(0), interval.wholly_below(0)
+    negligible = interval.inside(NEGLIGIBLE)
+    if rule == "above":
+        return _decide(above, below or negligible)
+    if rule == "not above":
+        return _decide(below or (negligible and not above), above)
+    if rule == "not below":
+        return _decide(interval.wholly_above(-NEGLIGIBLE), interval.wholly_below(-NEGLIGIBLE))
+    return _decide(interval.inside(SIMILAR), interval.wholly_above(SIMILAR) or interval.wholly_below(-SIMILAR))
+
+
+def _decide(reproduced: bool, refuted: bool) -> str:
+    return REPRODUCED if reproduced else NOT_REPRODUCED if refuted else UNDECIDED
+
+
+def _conclude(row: Judgement, rule: Rule, strata: Sequence[Floats], statistic: Statistic) -> Judgement:
+    """Fill in estimate, interval and verdict of a part whose runs are there."""
+    interval = stratified_bootstrap(strata, statistic, stream(0, "claims", row.claim, row.statistic, row.part))
+    n_seeds = min(len(stratum) for stratum in strata)
+    enough = n_seeds >= MIN_SEEDS
+    return replace(
+        row,
+        n_seeds=n_seeds,
+        estimate=float(interval.estimate),
+        low=float(interval.low),
+        high=float(interval.high),
+        verdict=verdict_of_interval(rule, interval) if enough else UNDECIDED,
+        reason=row.reason if enough else f"seeds per condition: {n_seeds}, at least {MIN_SEEDS} needed",
+    )
+
+
+# --- comparisons ---------------------------------------------------------------------------------------------------
+
+
+def _judge_maps(blank: Judgement, comparison: Comparison, tables: Tables) -> Iterator[Judgement]:
+    found: dict[str, Evidence] = {}
+    words: dict[str, None] = {}
+    for map_name in comparison.maps:
+        names = [_condition_run(side, map_name, tables.curves) for side in comparison.sides]
+        row = replace(blank, part=map_name, statistic=_in_words(comparison, names), rule=comparison.rule)
+        paper = _paper_difference(comparison, map_name, tables)
+        if missing := [name for name, was_run in names if not was_run]:
+            yield replace(row, paper=paper, reason=f"not run: {', '.join(missing)}")
+            continue
+        found[map_name] = _evidence(comparison, map_name, [name for name, _ in names], paper, tables)
+        words[row.statistic] = None
+        yield _pooled(row, comparison.rule, [found[map_name]])
+    if len(found) > 1:
+        row = replace(row, part=f"pooled: {', '.join(found)}", statistic=" and ".join(words))
+        yield _pooled(row, comparison.rule, list(found.values()))
+
+
+def _condition_run(side: Side, map_name: str, curves: pd.DataFrame) -> tuple[str, bool]:
+    """The side's condition on a map, and whether it was run there."""
+    run = set(curves.loc[curves["map_name"] == map_name, "condition"])
+    return next(((name, True) for name in side.conditions if name in run), (side.conditions[0], False))
+
+
+def _in_words(comparison: Comparison, names: Sequence[tuple[str, bool]]) -> str:
+    first, *second = [name for name, _ in names]
+    other = f"{comparison.measure}({second[0]})" if second else "win rate of its demonstrations"
+    return f"{comparison.measure}({first}) - {other}"
+
+
+def _evidence(
+    comparison: Comparison, map_name: str, names: Sequence[str], paper: float | None, tables: Tables
+) -> Evidence:
+    until = min(int(seed_curves(tables.curves, map_name, name).env_steps[-1]) for name in names)
+    runs = [seed_curves(tables.curves, map_name, name, until) for name in names]
+    strata = [_measured(one.env_steps, one.win_rate, comparison.measure) for one in runs]
+    if comparison.second is None:
+        strata = [strata[0] - _demonstrations(tables, map_name, names[0])]
+    return Evidence(tuple(strata), until, paper)
+
+
+def _measured(env_steps: NDArray[np.integer], win_rate: Floats, measure: Measure) -> Floats:
+    if measure == "final":
+        return final_value(env_steps, win_rate)
+    return area_under_curve(env_steps, win_rate, begin=0.5 if measure == "AUC of the last half" else 0.0)
+
+
+def _demonstrations(tables: Tables, map_name: str, condition: str) -> float:
+    table = tables.demonstrations
+    chosen = table.loc[(table["map_name"] == map_name) & (table["condition"] == condition), "win_rate"]
+    if chosen.empty:
+        raise ResultsError(f"found no demonstrations of {condition} on {map_name} in the table, expected one row")
+    return float(chosen.iloc[0])
+
+
+def _pooled(row: Judgement, rule: Rule, maps: Sequence[Evidence]) -> Judgement:
+    n_sides = len(maps[0].strata)
+    strata = [evidence.strata[side] for side in range(n_sides) for evidence in maps]  # first sides, then second ones
+    paper = [evidence.paper for evidence in maps if evidence.paper is not None]
+    row = replace(
+        row,
+        env_steps=max(evidence.env_steps for evidence in maps),
+        paper=sum(paper) / len(paper) if len(paper) == len(maps) else None,
+    )
+    return _conclude(row, rule, strata, difference(mean_of, len(maps)) if n_sides == 2 else mean_of)
+
+
+# --- the ladder of demonstrations ----------------------------------------------------------------------------------
+
+
+def _judge_ladder(blank: Judgement, ladder: Ladder, tables: Tables) -> Iterator[Judgement]:
+    words = "rank correlation of final(dm2_ippo_demo_*) with the win rate of its demonstrations"
+    for map_name in ladder.maps:
+        paper = _paper_correlation(ladder, map_name, tables)
+        row = replace(blank, part=map_name, statistic=words, rule="above", paper=paper)
+        names = [_condition_run(side, map_name, tables.curves) for side in ladder.rungs]
+        rungs = [name for name, was_run in names if was_run]
+        row = replace(row, reason=f"{len(rungs)} sets of demonstrations")
+        if len(rungs) < MIN_RUNGS:
+            yield replace(row, reason=f"{row.reason}, at least {MIN_RUNGS} needed")
+            continue
+        runs = [seed_curves(tables.curves, map_name, name) for name in rungs]
+        win_rates = np.array([_demonstrations(tables, map_name, name) for name in rungs])
+        finals = [final_value(one.env_steps, one.win_rate) for one in runs]
+        row = replace(row, env_steps=max(int(one.env_steps[-1]) for one in runs))
+        yield _conclude(row, "above", finals, correlation_with(win_rates))
+
+
+def correlation_with(win_rates: Floats) -> Statistic:
+    """Rank correlation of the strata's means with one number per stratum. A `Statistic`.
+
+    Args:
+        win_rates: one per stratum, [strata].
+    """
+
+    def statistic(strata: Sequence[Floats]) -> Floats:
+        means = np.stack([stratum.mean(axis=1) for stratum in strata], axis=-1)  # [resamples, strata]
+        return rank_correlation(means, np.broadcast_to(win_rates, means.shape))
+
+    return statistic
+
+
+# --- the paper's numbers -------------------------------------------------------------------------------------------
+
+
+def _paper_difference(comparison: Comparison, map_name: str, tables: Tables) -> float | None:
+    curves = [_paper_side(side, map_name, comparison.paper_figure, tables) for side in comparison.sides]
+    if any(curve.empty for curve in curves):
+        return None
+    values = [_paper_measure(curve, comparison.measure) for curve in curves]
+    if comparison.second is not None:
+        return values[0] - values[1]
+    demonstrations = _paper_demonstrations(tables, map_name, curves[0], "demo_win_rate")
+    return None if demonstrations is None else values[0] - demonstrations
+
+
+def _paper_side(side: Side, map_name: str, paper_figure: str, tables: Tables) -> pd.DataFrame:
+    curves = [paper_curve(tables.paper_curves, map_name, name, paper_figure) for name in side.paper]
+    return next((curve for curve in curves if len(curve)), curves[0])
+
+
+def _paper_measure(curve: pd.DataFrame, measure: Measure) -> float:
+    return float(_measured(curve["env_steps"].to_numpy(), curve["win_rate"].to_numpy(float), measure))
+
+
+def _paper_demonstrations(tables: Tables, map_name: str, curve: pd.DataFrame, listed_in: str) -> float | None:
+    checkpoint = str(curve["condition"].iloc[0]).rsplit("_", 1)[1]  # dm2_ippo_demo_5m -> 5m
+    table = tables.paper_demonstrations
+    source = (table["demo_source"] == "ippo") & (table["demo_checkpoint"] == checkpoint)
+    listed = (table["used"] == "yes") & (table["dict"] == listed_in)
+    chosen = table.loc[(table["map"] == map_name) & source & listed, "win_rate"]
+    return None if chosen.empty else float(chosen.iloc[0])
+
+
+def _paper_correlation(ladder: Ladder, map_name: str, tables: Tables) -> float | None:
+    curves = [_paper_side(side, map_name, ladder.paper_figure, tables) for side in ladder.rungs]
+    if any(curve.empty for curve in curves):
+        return None
+    win_rates = [_paper_demonstrations(tables, map_name, curve, "demo_qual") for curve in curves]
+    finals = np.array([_paper_measure(curve, "final") for curve in curves])
+    return None if None in win_rates else float(rank_correlation(finals, np.array(win_rates, float)))
+
+
+# --- for reading ---------------------------------------------------------------------------------------------------
+
+
+def to_markdown(judged: pd.DataFrame) -> str:
+    """The verdicts as two Markdown tables: one line per claim, then one line per part with its numbers."""
+    scale, backend = judged[["scale", "backend"]].iloc[0]
+    whole, parts = judged[judged["part"] == WHOLE], judged[judged["part"] != WHOLE]
+    lines = [
+        f"# The paper's claims at scale {scale}",
+        "",
+        f"Ours: {engine_name(backend)}, scale {scale}. The paper's: StarCraft II, read off its figures. The verdicts "
+        "are computed by the rules at the head of `dm2/claims.py`; intervals are 95 % bootstrap intervals over seeds.",
+        "",
+        "| claim | | verdict |",
+        "|---|---|---|",
+        *(f"| {row.claim} | {row.sentence} | {row.verdict} |" for row in whole.itertuples()),
+        "",
+        "| claim | map | statistic | rule | paper | ours | seeds | env steps | verdict |",
+        "|---|---|---|---|---|---|---|---|---|",
+        *(_part_line(row) for row in parts.itertuples()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _part_line(row: Any) -> str:
+    ours = "" if pd.isna(row.estimate) else f"{row.estimate:+.2f} [{row.low:+.2f}, {row.high:+.2f}]"
+    paper = "" if pd.isna(row.paper) else f"{row.paper:+.2f}"
+    verdict = f"{row.verdict} ({row.reason})" if row.reason else row.verdict
+    seeds, env_steps = ("" if pd.isna(value) else f"{value:,}" for value in (row.n_seeds, row.env_steps))
+    cells = [row.claim, row.part, row.statistic, row.rule, paper, ours, seeds, env_steps, verdict]
+    return f"| {' | '.join(cells)} |"
