@@ -30,7 +30,7 @@ from dm2.backends import BatchedEnv, EnvSpec, env_spec, make_env
 from dm2.code_digest import code_digest
 from dm2.config import RunSettings
 from dm2.errors import UserError
-from dm2.evaluation import evaluate
+from dm2.evaluation import Evaluation, evaluate
 from dm2.experiments import unused_modules
 from dm2.progress import ProgressReport
 from dm2.provenance import peak_memory_bytes, provenance
@@ -411,7 +411,7 @@ def is_finished(run: RunDirectory, settings: RunSettings, identity: Identity) ->
     return run.metrics.exists() and all(run.policy(percent).exists() for percent in settings.policy_percents)
 
 
-def evaluation_columns(evaluation: Any) -> dict[str, float]:
+def evaluation_columns(evaluation: Evaluation) -> dict[str, float]:
     """An evaluation under the names of metrics.csv."""
     columns = asdict(evaluation)
     return {name: columns[name] for name in FIRST_COLUMNS if name in columns}

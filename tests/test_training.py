@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,13 @@ from test_storage import LimitedFileSize
 from toy_training import SETTINGS, ToyLearner, run_toy
 
 from dm2 import training
+from dm2.config import RunSettings
 from dm2.progress import ProgressReport
 from dm2.provenance import provenance
 from dm2.resume import Logbook, checkpoints, differences
+from dm2.rollout import Episodes
 from dm2.storage import RunDirectory, StorageError, load_tensors
-from dm2.training import EXIT_INTERRUPTED, StopSignals, TrainingDiverged, TrainingInterrupted, build_learner
+from dm2.training import EXIT_INTERRUPTED, Learner, StopSignals, TrainingDiverged, TrainingInterrupted, build_learner
 
 TESTS = Path(__file__).parent
 CLOCK = ("env_steps_per_second", "wall_seconds")
@@ -238,6 +241,60 @@ def test_training_works_in_a_thread_where_signals_cannot_be_taken(unkilled: RunD
     thread.start()
     thread.join()
     same_results(RunDirectory(tmp_path), unkilled)
+
+
+# --- the real learners ---------------------------------------------------------------------------------------------
+
+LEARNERS = {
+    "ippo": {"algorithm": "ippo", "ippo": {"episodes_per_update": 8, "ppo_epochs": 2}},
+    "qmix": {"algorithm": "qmix", "qmix": {"n_battles": 8, "batch_episodes": 8, "replay_episodes": 40}},
+}
+
+
+class StoppingAfter:
+    """A learner that gets the process a SIGTERM after some updates."""
+
+    def __init__(self, build: Callable, updates: int) -> None:
+        self.build = build
+        self.updates = updates
+
+    def __call__(self, *arguments: object) -> Learner:
+        learner = self.build(*arguments)
+        learn = learner.learn
+
+        def learn_and_stop(episodes: Episodes) -> dict[str, float]:
+            self.updates -= 1
+            if self.updates == 0:
+                signal.raise_signal(signal.SIGTERM)
+            return learn(episodes)
+
+        learner.learn = learn_and_stop
+        return learner
+
+
+@pytest.mark.parametrize("condition", LEARNERS)
+def test_every_learner_goes_on_as_if_it_had_not_stopped(
+    tmp_path: Path, condition: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = {"scale": "test", "map_name": "3m", "condition": condition, "seed": 3}
+    lengths = {
+        "env_steps": 2000,
+        "evaluation_interval": 500,
+        "evaluation_episodes": 4,
+        "policy_percents": (20, 50, 100),
+    }
+    settings = RunSettings(**shared, **lengths, policy_percents=SETTINGS.policy_percents, **LEARNERS[condition])
+    whole, stopped = RunDirectory(tmp_path / "whole"), RunDirectory(tmp_path / "stopped")
+    training.train(settings, whole.path)
+    build = training.build_learner
+    for updates in (1, 2, 4):
+        monkeypatch.setattr(training, "build_learner", StoppingAfter(build, updates))
+        with pytest.raises(TrainingInterrupted):
+            training.train(settings, stopped.path)
+    monkeypatch.setattr(training, "build_learner", build)
+    training.train(settings, stopped.path)
+    same_results(stopped, whole)
+    assert json.loads(stopped.record.read_text())["resumes"] == 3
 
 
 # --- faults --------------------------------------------------------------------------------------------------------

@@ -12,7 +12,6 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
@@ -23,6 +22,7 @@ from torch import Tensor
 
 from dm2 import training
 from dm2.config import RunSettings
+from dm2.evaluation import summarise
 from dm2.randomness import generator_state, restore_generator, stream
 from dm2.rollout import ActResult, Episodes, Hidden, collect
 
@@ -109,27 +109,8 @@ class ToyLearner:
         restore_generator(self.generator, json.loads(bytes(tensors["generator"].tolist())))
 
 
-@dataclass(frozen=True)
-class ToyEvaluation:
-    win_rate: float
-    return_mean: float
-    return_sd: float
-    episode_length_mean: float
-    dead_allies_mean: float
-    dead_enemies_mean: float
-
-
 def toy_evaluate(policy: ToyPolicy, backend: str, map_name: str, seed: int, n_episodes: int, **options: object):
-    episodes = collect(FakeEnv(n_episodes, seed=seed % 1000), policy, np.arange(n_episodes), stream(seed))
-    returns = episodes.returns.double()
-    return ToyEvaluation(
-        float(episodes.battle_won.double().mean()),
-        float(returns.mean()),
-        float(returns.std()),
-        float(episodes.lengths.double().mean()),
-        float(episodes.dead_allies.double().mean()),
-        float(episodes.dead_enemies.double().mean()),
-    )
+    return summarise(collect(FakeEnv(n_episodes, seed=seed % 1000), policy, np.arange(n_episodes), stream(seed)))
 
 
 def run_toy(
