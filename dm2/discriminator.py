@@ -14,7 +14,7 @@ log D - log(1 - D) with D = sigmoid(logit), which is the logit itself.
 
 Quirk 1 of the paper's code (absorbing zeros): episodes go on with zero rows until the episode limit, and the rows of a
 dead agent are zeros too; all of these take part. They are one and the same row, so `dm2.discriminator_kernels` computes
-it once, weighted. `padded_loss` is the same loss in plain terms; the tests hold its automatic gradient against the other.
+it once, weighted. `padded_loss` is the same loss in plain terms; the tests compare the gradients.
 """
 
 from __future__ import annotations

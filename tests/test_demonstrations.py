@@ -1,0 +1,256 @@
+"""Demonstrations: who gets which episodes, archives that come back as they were, and files that are refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from fake_env import FakeEnv, FakeSpec
+from torch import Tensor
+
+from dm2.demonstrations import AgentDemonstrations, Demonstrations, assign, read_metadata, sample_demonstrations
+from dm2.rollout import ActResult, Hidden, Policy, collect
+from dm2.storage import StorageError
+
+SPEC = FakeSpec()
+
+
+class TakesAction:
+    """Always the same action, or no-op when it is dead."""
+
+    def __init__(self, action: int) -> None:
+        self.action = action
+
+    def initial_hidden(self, n_battles: int) -> Hidden:
+        return {}
+
+    def act(
+        self, obs: Tensor, last_actions: Tensor, avail_actions: Tensor, hidden: Hidden, uniform: Tensor
+    ) -> ActResult:
+        return ActResult(torch.where(avail_actions[..., 0], 0, self.action), {})
+
+
+def make(n_battles: int, seed: int) -> FakeEnv:
+    return FakeEnv(n_battles, seed)
+
+
+def sample(teams: tuple[Policy, ...] = (TakesAction(1),), **options: Any) -> Demonstrations:
+    seeds = tuple(range(len(teams)))
+    return sample_demonstrations(teams, SPEC, make, seeds=seeds, **{"episodes": 6, **options})  # type: ignore[arg-type]
+
+
+def lengths_of(first: int, count: int) -> list[int]:
+    return [3 + number % (SPEC.episode_limit - 2) for number in range(first, first + count)]
+
+
+def test_assignment_of_the_four_cells() -> None:
+    cells = {
+        (concurrent, joint): [(a.team, a.first_episode) for a in assign(3, 1000, concurrent, joint)]
+        for concurrent in (True, False)
+        for joint in (True, False)
+    }
+    assert cells[True, True] == [(0, 0), (0, 0), (0, 0)]
+    assert cells[False, True] == [(0, 0), (0, 1000), (0, 2000)]
+    assert cells[True, False] == [(0, 0), (1, 0), (2, 0)]
+    assert cells[False, False] == [(0, 0), (1, 1000), (2, 2000)]
+
+
+def test_concurrent_agents_share_their_battles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dm2.demonstrations.BATTLES_AT_ONCE", 4)  # two batches
+    found = sample()
+    assert found.agents[0].lengths.tolist() == found.agents[1].lengths.tolist() == lengths_of(0, 6)
+    assert not found.agents[1].obs[found.agents[1].starts[:-1] + 2].any()  # agent 1 dies after two steps
+    assert set(found.agents[0].actions) == {1}
+
+
+def test_nonconcurrent_agents_see_battles_of_their_own() -> None:
+    found = sample(concurrent=False)
+    assert found.agents[0].lengths.tolist() == lengths_of(0, 6)
+    assert found.agents[1].lengths.tolist() == lengths_of(6, 6)
+
+
+def test_independent_agents_follow_teams_of_their_own() -> None:
+    found = sample((TakesAction(1), TakesAction(2)), joint=False)
+    assert set(found.agents[0].actions) == {1}
+    assert set(found.agents[1].actions) == {0, 2}
+    assert not np.array_equal(found.agents[0].obs[:2], found.agents[1].obs[:2])  # the teams' battles differ
+
+
+def test_metadata_tells_how_well_the_experts_played() -> None:
+    episodes = collect(FakeEnv(6), TakesAction(1), np.arange(6), np.random.default_rng(0))
+    metadata = sample(metadata={"epsilon": 0.1}).metadata
+    assert metadata["win_rate"] == pytest.approx(float(episodes.battle_won.float().mean()))
+    assert metadata["episode_length_mean"] == np.mean(lengths_of(0, 6))
+    assert metadata["episodes"] == 6
+    assert metadata["epsilon"] == 0.1
+    assert metadata["backend"] == SPEC.backend
+
+
+def test_reports_every_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dm2.demonstrations.BATTLES_AT_ONCE", 4)
+    seen: list[int] = []
+    sample(concurrent=False, report=seen.append)
+    assert seen == [4, 6, 10, 12]
+
+
+def test_refuses_too_few_teams() -> None:
+    with pytest.raises(ValueError, match="found 1 teams and 1 seeds, expected 2 of each"):
+        sample(joint=False)
+
+
+def test_archive_comes_back_as_it_was(tmp_path: Path) -> None:
+    original = sample(metadata={"epsilon": 0.1})
+    original.save(tmp_path / "set.npz")
+    found = Demonstrations.load(tmp_path / "set.npz", SPEC)  # type: ignore[arg-type]
+    assert found.metadata == original.metadata
+    assert found.fingerprint == original.fingerprint
+    for agent, other in zip(found.agents, original.agents, strict=True):
+        for name in ("lengths", "obs", "actions"):
+            np.testing.assert_array_equal(getattr(agent, name), getattr(other, name))
+    assert read_metadata(tmp_path / "set.npz")["win_rate"] == original.metadata["win_rate"]
+
+
+def test_fingerprint_follows_the_content() -> None:
+    one, other = sample(), sample()
+    assert one.fingerprint == other.fingerprint
+    other.agents[0].obs[0, 0] += 1.0
+    assert dataclasses.replace(other).fingerprint != one.fingerprint
+    assert sample(metadata={"epsilon": 0.1}).fingerprint != one.fingerprint
+
+
+def rewrite(path: Path, change: Callable[[dict[str, np.ndarray]], None]) -> Path:
+    """Change the arrays of an archive behind its back."""
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    change(arrays)
+    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+    return path
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    sample().save(tmp_path / "set.npz")
+    return tmp_path / "set.npz"
+
+
+def refused(path: Path, message: str, spec: FakeSpec = SPEC) -> None:
+    with pytest.raises(StorageError, match=message) as caught:
+        Demonstrations.load(path, spec)  # type: ignore[arg-type]
+    assert str(path) in str(caught.value)
+
+
+def test_refuses_another_map(archive: Path) -> None:
+    refused(archive, "found map_name 'fake', expected '3m'", dataclasses.replace(SPEC, map_name="3m"))
+
+
+def test_refuses_another_number_of_agents(archive: Path) -> None:
+    refused(archive, "found n_agents 2, expected 3", dataclasses.replace(SPEC, n_agents=3))
+
+
+def test_refuses_another_obs_size(archive: Path) -> None:
+    spec = dataclasses.replace(SPEC, obs_size=5)
+    refused(archive, r"found obs_0 of float32 \[33, 3\], expected float32 \[33, 5\]", spec)
+
+
+def test_refuses_episodes_beyond_the_limit(archive: Path) -> None:
+    spec = dataclasses.replace(SPEC, episode_limit=5)
+    refused(archive, "found lengths_0 from 3 to 8, expected 1 to 5", spec)
+
+
+def test_refuses_actions_that_do_not_exist(archive: Path) -> None:
+    refused(archive, "found actions_0 from 1 to 1, expected 0 to 0", dataclasses.replace(SPEC, n_actions=1))
+
+
+def test_refuses_a_missing_file(tmp_path: Path) -> None:
+    refused(tmp_path / "none.npz", "cannot be read")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
+def test_refuses_a_truncated_archive(archive: Path, share: float) -> None:
+    content = archive.read_bytes()
+    archive.write_bytes(content[: int(share * len(content))])
+    refused(archive, "damaged")
+
+
+def test_refuses_flipped_bits(archive: Path) -> None:
+    with zipfile.ZipFile(archive) as file:
+        info = file.getinfo("obs_1.npy")
+    content = bytearray(archive.read_bytes())
+    content[info.header_offset + 80 + info.compress_size // 2] ^= 0xFF
+    archive.write_bytes(content)
+    refused(archive, "damaged.*obs_1")
+
+
+def test_refuses_numbers_that_are_not_finite(archive: Path) -> None:
+    def change(arrays: dict[str, np.ndarray]) -> None:
+        arrays["obs_0"][0, 0] = np.nan
+
+    refused(rewrite(archive, change), "obs_0 holds numbers that are not finite")
+
+
+def test_refuses_a_missing_array(archive: Path) -> None:
+    def change(arrays: dict[str, np.ndarray]) -> None:
+        del arrays["actions_1"]
+
+    refused(rewrite(archive, change), "holds no array 'actions_1'")
+
+
+def test_refuses_another_type(archive: Path) -> None:
+    def change(arrays: dict[str, np.ndarray]) -> None:
+        arrays["obs_0"] = arrays["obs_0"].astype(np.float64)
+
+    refused(rewrite(archive, change), "found obs_0 of float64")
+
+
+def test_refuses_pickled_objects(archive: Path) -> None:
+    def change(arrays: dict[str, np.ndarray]) -> None:
+        arrays["lengths_0"] = np.array([{"a": 1}, None], dtype=object)
+
+    refused(rewrite(archive, change), "lengths_0")
+
+
+def test_refuses_another_version(archive: Path) -> None:
+    def change(arrays: dict[str, np.ndarray]) -> None:
+        record = json.loads(arrays["metadata"].tobytes()) | {"version": 99}
+        arrays["metadata"] = np.frombuffer(json.dumps(record).encode(), np.uint8)
+
+    refused(rewrite(archive, change), "found version 99, expected 1")
+
+
+def test_refuses_a_claim_that_the_file_cannot_hold(archive: Path) -> None:
+    """A header that claims 80 terabytes; nothing of that size may be allocated."""
+    header = io.BytesIO()
+    claim = {"descr": "<i8", "fortran_order": False, "shape": (10**13,)}
+    np.lib.format.write_array_header_1_0(header, claim)
+    with zipfile.ZipFile(archive) as file:
+        members = {name: file.read(name) for name in file.namelist()}
+    members["lengths_0.npy"] = header.getvalue() + bytes(80)
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+    refused(archive, "claims 80000000000000 bytes, there are 80")
+
+
+def test_a_failed_write_changes_nothing(archive: Path) -> None:
+    before = archive.read_bytes()
+    with pytest.raises(ValueError, match="Out of range float values"):
+        sample(metadata={"epsilon": float("nan")}).save(archive)
+    assert archive.read_bytes() == before
+
+
+def test_agent_demonstrations_check_their_shapes() -> None:
+    lengths, obs, actions = np.array([2]), np.zeros((2, 3), np.float32), np.zeros(2, np.int64)
+    with pytest.raises(ValueError, match=r"obs: found shape \[3, 3\], expected \[2, any\]"):
+        AgentDemonstrations(lengths, np.zeros((3, 3), np.float32), actions)
+    with pytest.raises(ValueError, match="obs: found type float64, expected float32"):
+        AgentDemonstrations(lengths, obs.astype(np.float64), actions)
+    with pytest.raises(ValueError, match="expected episodes of at least one step"):
+        AgentDemonstrations(np.array([2, 0]), obs, actions)
