@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dm2.config import RunSettings
+from dm2.demonstrations import read_metadata
 from dm2.errors import UserError
 from dm2.experiments import DemonstrationSettings
 from dm2.randomness import stream
@@ -292,9 +293,11 @@ def _demonstration_row(run_directory: Path) -> dict[str, object] | None:
     path = run_directory.parents[3] / "demonstrations" / settings.map_name / f"{archive}.npz"
     if not path.is_file():
         raise ResultsError(f"{path}: not found, expected the demonstrations of {run_directory}; sample them first")
-    from dm2.demonstrations import read_metadata
-
     metadata = read_metadata(path)
+    if metadata["map_name"] != settings.map_name:
+        raise ResultsError(
+            f"{path}: found demonstrations of {metadata['map_name']}, expected {settings.map_name}; sample them again"
+        )
     return {
         "map_name": settings.map_name,
         "condition": settings.condition,

@@ -1,12 +1,17 @@
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from dm2.config import DemonstrationSource, DiscriminatorSettings, IPPOSettings, RunSettings, SettingsError
+from dm2.demonstrations import AgentDemonstrations, Demonstrations
+from dm2.experiments import DemonstrationSettings
 from dm2.results import (
+    DEMONSTRATIONS,
     EVALUATION,
     ResultsError,
+    demonstration_table,
     learning_curves,
     read_run,
     read_table,
@@ -14,6 +19,8 @@ from dm2.results import (
     summarise,
     write_table,
 )
+
+SOURCE = DemonstrationSource(expert="ippo", episodes=2, checkpoint_percent=50)
 
 
 def write_run(
@@ -33,7 +40,7 @@ def write_run(
         evaluation_episodes=8,
         ippo=IPPOSettings(),
         discriminator=DiscriminatorSettings() if mixed else None,
-        demonstrations=DemonstrationSource(expert="ippo") if mixed else None,
+        demonstrations=SOURCE.model_copy(update={"episodes": changes.get("episodes", 2)}) if mixed else None,
     )
     directory = folder / "3m" / condition / f"seed-{seed}"
     directory.mkdir(parents=True)
@@ -188,3 +195,54 @@ def test_read_table_names_what_is_missing(tmp_path: Path) -> None:
         read_table(path, ["a", "c"])
     with pytest.raises(ResultsError, match="found no rows"):
         read_table(path, ["a"])
+
+
+def write_archive(folder: Path, map_name: str = "3m", source: DemonstrationSource = SOURCE) -> Path:
+    """Two one-step episodes of one agent, one of them won."""
+    agent = AgentDemonstrations(np.ones(2, np.int64), np.zeros((2, 4), np.float32), np.zeros(2, np.int64))
+    worth = {"map_name": map_name, "episodes": 2, "win_rate": 0.5, "return_mean": 7.25}
+    name = DemonstrationSettings(scale="quick", map_name="3m", source=source).name
+    path = folder / "demonstrations" / "3m" / f"{name}.npz"
+    Demonstrations((agent,), worth).save(path)
+    return path
+
+
+def test_demonstration_table_has_one_row_per_condition_that_learns_from_demonstrations(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path / "runs", name, seed) for name in ("ippo", "dm2_ippo_demo") for seed in (1, 2)]
+    write_archive(tmp_path)
+    table = demonstration_table(runs)
+    assert list(table) == DEMONSTRATIONS and len(table) == 1
+    row = table.iloc[0]
+    assert (row["map_name"], row["condition"], row["expert"], row["checkpoint_percent"]) == (
+        *("3m", "dm2_ippo_demo", "ippo", 50),
+    )
+    assert (row["win_rate"], row["return_mean"], row["episodes"]) == (0.5, 7.25, 2)
+
+
+def test_a_table_without_demonstrations_reads_back_empty_where_that_is_allowed(tmp_path: Path) -> None:
+    path = tmp_path / "demonstrations.csv"
+    write_table(demonstration_table([write_run(tmp_path / "runs")]), path)
+    assert read_table(path, DEMONSTRATIONS, may_be_empty=True).empty
+    with pytest.raises(ResultsError, match="no rows"):
+        read_table(path, DEMONSTRATIONS)
+
+
+def test_a_missing_archive_is_an_error_that_names_it(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "runs", "dm2_ippo_demo")
+    with pytest.raises(ResultsError, match=r"demonstrations/3m/ippo_050.*\.npz: not found"):
+        demonstration_table([run])
+
+
+def test_an_archive_of_another_map_is_refused(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "runs", "dm2_ippo_demo")
+    write_archive(tmp_path, map_name="8m")
+    with pytest.raises(ResultsError, match="found demonstrations of 8m, expected 3m"):
+        demonstration_table([run])
+
+
+def test_seeds_that_learn_from_different_demonstrations_are_refused(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path / "runs", "dm2_ippo_demo", seed, episodes=seed) for seed in (1, 2)]
+    for episodes in (1, 2):
+        write_archive(tmp_path, source=SOURCE.model_copy(update={"episodes": episodes}))
+    with pytest.raises(ResultsError, match="seeds of dm2_ippo_demo on 3m that learn from different demonstrations"):
+        demonstration_table(runs)
