@@ -223,6 +223,41 @@ class QMIXSettings(Settings):
         return self
 
 
+class RMAPPOSettings(Settings):
+    """R-MAPPO: one actor that all agents share, one critic that sees the global state."""
+
+    n_battles: Count = 8
+    """Battles played, all at once, per collection."""
+    steps_per_update: Count = 3200
+    """Environment steps that are collected, in whole episodes, before an update."""
+    ppo_epochs: Count = 15
+    """Passes over the batch per update."""
+    chunk_length: Count = 10
+    """Steps through which gradients flow back in the GRUs."""
+    clip_epsilon: Positive = 0.2
+    """Clip range of the probability ratio and of the normalised value."""
+    gamma: Probability = 0.99
+    """Discount per environment step."""
+    gae_lambda: Probability = 0.95
+    """Lambda of the generalised advantage estimate."""
+    learning_rate: Positive = 5e-4
+    """Adam's step size, for actor and critic alike."""
+    adam_epsilon: Positive = 1e-5
+    """Adam's epsilon."""
+    entropy_coefficient: float = Field(default=0.01, ge=0.0)
+    """Weight of the entropy bonus."""
+    value_loss_coefficient: Positive = 1.0
+    """Weight of the value loss."""
+    huber_delta: Positive = 10.0
+    """Error, in normalised returns, beyond which the value loss is linear."""
+    max_gradient_norm: Positive = 10.0
+    """Gradient norm, per network, beyond which it is scaled down."""
+    value_norm_beta: Probability = 0.99999
+    """Smoothing of the returns' running mean and variance."""
+    hidden_size: Count = 64
+    """Units per hidden layer and in the GRUs."""
+
+
 class DemonstrationSource(Settings):
     """Where demonstrations come from: which expert, how far trained, how noisy, how put together."""
 
@@ -261,7 +296,7 @@ class RunSettings(Settings):
     """Experimental condition, e.g. dm2_ippo_demo."""
     seed: Seed
     """Seed of all random streams of the run."""
-    algorithm: Literal["ippo", "qmix"]
+    algorithm: Literal["ippo", "qmix", "rmappo"]
     """Learner."""
     reward: Literal["env", "gail", "mixed"] = "env"
     """env: the task's reward; gail: the discriminator's logit; mixed: env + reward_weight * logit."""
@@ -277,6 +312,8 @@ class RunSettings(Settings):
     """Settings of IPPO, for algorithm ippo."""
     qmix: QMIXSettings | None = None
     """Settings of QMIX, for algorithm qmix."""
+    rmappo: RMAPPOSettings | None = None
+    """Settings of R-MAPPO, for algorithm rmappo."""
     discriminator: DiscriminatorSettings | None = None
     """Settings of the discriminators, for the rewards gail and mixed."""
     demonstrations: DemonstrationSource | None = None
@@ -290,6 +327,7 @@ class RunSettings(Settings):
         needed = {
             "ippo": self.algorithm == "ippo",
             "qmix": self.algorithm == "qmix",
+            "rmappo": self.algorithm == "rmappo",
             "discriminator": matching,
             "demonstrations": matching,
         }

@@ -51,6 +51,28 @@ def running_counts(lengths: Tensor) -> Tensor:
     return (lengths[:, None] > torch.arange(int(lengths.max()))).sum(0)
 
 
+class Packing(NamedTuple):
+    """Where packed rows come from: row r of the packed array is row rows[r] of the unpacked one."""
+
+    rows: Tensor  # int64 [rows]
+    counts: Tensor  # int64 [steps], sequences at each step
+    order: Tensor  # int64 [sequences], the longest first
+
+
+def pack(starts: Tensor, lengths: Tensor) -> Packing:
+    """Packed order of sequences that lie anywhere in an array of rows, each in consecutive rows.
+
+    Args:
+        starts: first row of each sequence, int64 [sequences].
+        lengths: number of its rows, int64 [sequences], each at least 1.
+    """
+    order = lengths.argsort(descending=True, stable=True)
+    counts = running_counts(lengths)
+    step = torch.repeat_interleave(counts)  # of each packed row
+    place = torch.arange(len(step)) - (counts.cumsum(0) - counts)[step]  # of the row's sequence in the order
+    return Packing(starts[order][place] + step, counts, order)
+
+
 def gru(inputs: Tensor, counts: Tensor, hidden: Tensor, weights: GRUWeights) -> Tensor:
     """Unroll a GRU over packed sequences.
 
@@ -93,7 +115,7 @@ class _Unroll(torch.autograd.Function):
             from_hidden := torch.empty_like(gates),
             counts,
             hidden,
-            hidden_weight,
+            hidden_weight.t().contiguous(),
             hidden_bias,
         )
         ctx.save_for_backward(inputs, hidden, input_weight, hidden_weight, gates, from_hidden, states)
@@ -104,7 +126,7 @@ class _Unroll(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_states: Tensor) -> tuple[Tensor | None, ...]:
         inputs, hidden, input_weight, hidden_weight, gates, from_hidden, states = ctx.saved_tensors
-        unroll_backward(grad_states.clone(), gates, from_hidden, states, ctx.counts, hidden, hidden_weight)
+        unroll_backward(grad_states.clone(), gates, from_hidden, states, ctx.counts, hidden, hidden_weight.t())
         return (
             gates @ input_weight if ctx.needs_input_grad[0] else None,
             None,
@@ -126,7 +148,7 @@ def unroll(
         from_hidden: room for the hidden state's part of the gates, [rows, 3 H].
         counts: sequences at each step.
         hidden: state before each sequence's first step, [counts[0], H].
-        hidden_weight: [3 H, H].
+        hidden_weight: transposed, [H, 3 H].
         hidden_bias: [3 H].
 
     Returns:
@@ -135,11 +157,10 @@ def unroll(
     states = gates.new_empty(gates.shape[0], hidden.shape[1])
     step = kernels(hidden.shape[1]).step
     n_gates, n_from_hidden, n_states, n_bias = (x.numpy() for x in (gates, from_hidden, states, hidden_bias))
-    transposed = hidden_weight.t().contiguous()
     before, start = hidden, 0
     for count in counts:
         end = start + count
-        torch.mm(before[:count], transposed, out=from_hidden[start:end])
+        torch.mm(before[:count], hidden_weight, out=from_hidden[start:end])
         step(n_gates[start:end], n_from_hidden[start:end], n_bias, before.numpy(), n_states[start:end])
         before, start = states[start:end], end
     return states
@@ -163,7 +184,7 @@ def unroll_backward(
         states: what `unroll` returned, [rows, H].
         counts: sequences at each step.
         hidden: state before each sequence's first step, [counts[0], H].
-        hidden_weight: [3 H, H].
+        hidden_weight: transposed, [H, 3 H].
     """
     step = kernels(hidden.shape[1]).step_backward
     n_grad, n_gates, n_from_hidden, n_states = (x.numpy() for x in (grad, gates, from_hidden, states))
@@ -172,7 +193,7 @@ def unroll_backward(
         start, count = end - counts[t], counts[t]
         before = slice(start - counts[t - 1], start - counts[t - 1] + count)
         step(n_grad[start:end], n_gates[start:end], n_from_hidden[start:end], n_states[before], n_grad[before])
-        grad[before].addmm_(from_hidden[start:end], hidden_weight)
+        grad[before].addmm_(from_hidden[start:end], hidden_weight.t())
         end = start
     nowhere = np.empty((counts[0], hidden.shape[1]), np.float32)
     step(n_grad[:end], n_gates[:end], n_from_hidden[:end], hidden.numpy(), nowhere)

@@ -7,6 +7,7 @@ evicted. Nothing is copied when episodes come in, and a checkpoint names the ver
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +15,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dm2 import recurrence
 from dm2.checks import check_shape
-from dm2.recurrence import running_counts
 from dm2.rollout import NO_ACTION_YET, Episodes
 
-_FIELDS = tuple(field.name for field in dataclasses.fields(Episodes) if field.name != "extras")
+EPISODE_FIELDS = tuple(field.name for field in dataclasses.fields(Episodes) if field.name != "extras")
+"""The arrays of Episodes that are kept: all but what a policy recorded."""
+
+
+def episodes_state(blocks: list[Episodes]) -> dict[str, Tensor]:
+    """Collections by name for a checkpoint; the tensors themselves, not copies."""
+    return {
+        f"{number:06d}.{name}": getattr(block, name) for number, block in enumerate(blocks) for name in EPISODE_FIELDS
+    }
+
+
+def episodes_from_state(tensors: Mapping[str, Tensor]) -> list[Episodes]:
+    """What `episodes_state` was given."""
+    numbers = sorted({name.split(".")[0] for name in tensors})
+    blocks: list[dict[str, Any]] = [{name: tensors[f"{n}.{name}"] for name in EPISODE_FIELDS} for n in numbers]
+    return [Episodes(**block) for block in blocks]
 
 
 @dataclass(frozen=True)
@@ -145,30 +161,25 @@ class Replay:
 
     def state(self) -> dict[str, Tensor]:
         """Everything held, by name; the tensors themselves, not copies."""
-        tensors = {"evicted": torch.tensor(self._evicted)}
-        for number, block in enumerate(self._blocks):
-            tensors |= {f"{number:06d}.{name}": getattr(block, name) for name in _FIELDS}
-        return tensors
+        return {"evicted": torch.tensor(self._evicted)} | episodes_state(self._blocks)
 
-    def load_state(self, tensors: dict[str, Tensor]) -> None:
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
         """Hold what `state` returned."""
-        numbers = sorted({name.split(".")[0] for name in tensors if "." in name})
-        blocks: list[dict[str, Any]] = [{name: tensors[f"{number}.{name}"] for name in _FIELDS} for number in numbers]
-        self._blocks = [Episodes(**block) for block in blocks]
+        self._blocks = episodes_from_state({name: value for name, value in tensors.items() if name != "evicted"})
         self._evicted = int(tensors["evicted"])
 
 
 def pack(episodes: list[StoredEpisode]) -> ReplayBatch:
     """Lay episodes out step by step, the longest first."""
-    episodes = sorted(episodes, key=lambda episode: episode.length + episode.truncated, reverse=True)
     played = torch.tensor([episode.length for episode in episodes])
     truncated = torch.tensor([episode.truncated for episode in episodes])
     lengths = played + truncated  # rows of each episode
-    counts = running_counts(lengths)
-    offsets, starts = _starts(counts), _starts(lengths)
+    source, counts, order = recurrence.pack(
+        _starts(lengths), lengths
+    )  # where a row is while episodes follow each other
+    played, truncated, offsets = played[order], truncated[order], _starts(counts)
     step = torch.repeat_interleave(counts)  # of each packed row
-    place = torch.arange(len(step)) - offsets[step]  # of the row's episode in the order above
-    source = starts[place] + step  # where the row is while episodes lie one after the other
+    place = torch.arange(len(step)) - offsets[step]  # of the row's episode in the order
     is_played = step < played[place]
     continues = truncated[place] | (step + 1 < played[place])
     actions = _joined(episodes, "actions", axis=1).T

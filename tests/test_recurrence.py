@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from dm2.recurrence import GRUWeights, gru, running_counts, torch_gru
+from dm2.recurrence import GRUWeights, gru, pack, running_counts, torch_gru
 
 
 def weights(inputs: int, hidden: int, seed: int = 0) -> GRUWeights:
@@ -17,6 +17,13 @@ def packed(lengths: list[int], inputs: int) -> tuple[torch.Tensor, torch.Tensor]
 
 def test_counts_fall_as_sequences_end():
     assert running_counts(torch.tensor([1, 4, 2, 2])).tolist() == [4, 3, 1, 1]
+
+
+def test_packing_takes_sequences_from_anywhere():
+    packing = pack(starts=torch.tensor([10, 20, 30]), lengths=torch.tensor([1, 3, 3]))
+    assert packing.rows.tolist() == [20, 30, 10, 21, 31, 22, 32]
+    assert packing.counts.tolist() == [3, 2, 2]
+    assert packing.order.tolist() == [1, 2, 0]
 
 
 def test_values_and_gradients_equal_torchs_own():

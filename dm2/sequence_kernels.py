@@ -1,0 +1,200 @@
+"""Gradients of a recurrent network of `dm2.nets` over sequences, on the CPU, with back-propagation through time.
+
+As in `dm2.net_kernels`, matrix products are torch's and all else is one numba kernel per layer; here the GRU's state
+goes from step to step (`dm2.recurrence`). Sequences are taken through in blocks, forward and back, so that what lies
+between stays in the processor's cache. `forward_sequences` under automatic differentiation is the plain twin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numba
+import numpy as np
+import torch
+from torch import Tensor
+
+from dm2 import net_kernels
+from dm2.net_kernels import FAST, LAYER_NORM_EPSILON
+from dm2.nets import Folded, normalise
+from dm2.recurrence import GRUWeights, gru, pack, states_before, unroll, unroll_backward
+
+SEQUENCES_PER_BLOCK = 96
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class SequenceBlock:
+    """Some sequences, packed (see `dm2.recurrence`), and what the loss reads of their rows.
+
+    Attributes:
+        inputs: normalised inputs, float32 [rows, inputs].
+        counts: sequences at each step, int64 [steps].
+        hidden: the GRU's state before each sequence's first step, float32 [sequences, hidden].
+        data: one entry per row each.
+    """
+
+    inputs: Tensor
+    counts: Tensor
+    hidden: Tensor
+    data: tuple[Tensor, ...]
+
+
+def forward_sequences(net: Folded, inputs: Tensor, counts: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    """Apply one network to packed sequences; differentiable.
+
+    Args:
+        net: folded parameters of one learner, with the leading axis of length 1.
+        inputs: normalised inputs, [rows, inputs].
+        counts: sequences at each step, int64 [steps].
+        hidden: the GRU's state before each sequence's first step, [sequences, hidden].
+
+    Returns:
+        Outputs [rows, outputs] and the GRU's states after each step [rows, hidden].
+    """
+    own = one_network(net)
+    layer1 = normalise(torch.addmm(own.bias1, inputs, own.weight1).relu())
+    layer2 = normalise(torch.addmm(own.bias2, layer1, own.weight2).relu())
+    weights = GRUWeights(own.gru_input_weight.t(), own.gru_hidden_weight.t(), own.gru_input_bias, own.gru_hidden_bias)
+    states = gru(layer2, counts, hidden, weights)
+    return torch.addmm(own.head_bias, normalise(states), own.head_weight), states
+
+
+def one_network(net: Folded) -> Folded:
+    """The only learner's parameters without the learner axis.
+
+    Raises:
+        ValueError: there is more than one learner.
+    """
+    if net.head_bias.shape[0] != 1:
+        raise ValueError(f"sequences: found networks of {net.head_bias.shape[0]} learners, expected one that all share")
+    return Folded(*(parameter[0] for parameter in net))
+
+
+def make_blocks(
+    starts: Tensor, lengths: Tensor, inputs: Tensor, hidden: Tensor, data: tuple[Tensor, ...]
+) -> list[SequenceBlock]:
+    """Pack sequences into blocks, the longest sequences first.
+
+    Args:
+        starts: first row of each sequence, int64 [sequences].
+        lengths: number of its rows, int64 [sequences].
+        inputs: [all rows, inputs].
+        hidden: state before each sequence's first step, [sequences, hidden].
+        data: each [all rows, ...].
+    """
+    blocks = []
+    for members in lengths.argsort(descending=True, stable=True).split(SEQUENCES_PER_BLOCK):
+        rows, counts, order = pack(starts[members], lengths[members])
+        values = tuple(values[rows] for values in data)
+        blocks.append(SequenceBlock(inputs[rows], counts, hidden[members[order]], values))
+    return blocks
+
+
+def sequence_gradients(
+    net: Folded, blocks: Sequence[SequenceBlock], loss: Callable[[SequenceBlock, Array], None]
+) -> Folded:
+    """Gradients of a loss by one network's folded parameters.
+
+    Args:
+        net: folded parameters of one learner, with the leading axis of length 1; not differentiated through here.
+        blocks: the sequences.
+        loss: called with a block and the outputs of its rows [rows, outputs], which it replaces by the gradient of the
+            loss by them.
+    """
+    with torch.no_grad():
+        gradients = Folded(*(torch.zeros_like(parameter) for parameter in net))
+        own, own_gradients = one_network(net), one_network(gradients)
+        for block in blocks:
+            _add_gradients(own, own_gradients, block, loss)
+    return gradients
+
+
+def _add_gradients(
+    net: Folded, gradients: Folded, block: SequenceBlock, loss: Callable[[SequenceBlock, Array], None]
+) -> None:
+    """Add the gradients of one block; d is the gradient by whatever was computed last."""
+    layer, sequence = net_kernels.kernels(net.weight2.shape[0]), kernels(net.weight2.shape[0])
+    counts = block.counts.tolist()
+    z1, y1, rstd1 = _relu_norm(layer, block.inputs, net.weight1, net.bias1)
+    z2, y2, rstd2 = _relu_norm(layer, y1, net.weight2, net.bias2)
+    gates = torch.addmm(net.gru_input_bias, y2, net.gru_input_weight)
+    from_hidden = torch.empty_like(gates)
+    states = unroll(gates, from_hidden, counts, block.hidden, net.gru_hidden_weight, net.gru_hidden_bias)
+    y3, rstd3 = torch.empty_like(states), torch.empty(len(states))
+    sequence.norm(states.numpy(), y3.numpy(), rstd3.numpy())
+    out = torch.addmm(net.head_bias, y3, net.head_weight)
+
+    loss(block, out.numpy())
+
+    gradients.head_weight.addmm_(y3.t(), out)
+    gradients.head_bias.add_(out.sum(0))
+    d = out @ net.head_weight.t()
+    sequence.norm_backward(d.numpy(), y3.numpy(), rstd3.numpy())
+    unroll_backward(d, gates, from_hidden, states, counts, block.hidden, net.gru_hidden_weight)
+    gradients.gru_hidden_weight.addmm_(states_before(states, block.hidden, counts).t(), from_hidden)
+    gradients.gru_hidden_bias.add_(from_hidden.sum(0))
+    gradients.gru_input_weight.addmm_(y2.t(), gates)
+    gradients.gru_input_bias.add_(gates.sum(0))
+    torch.mm(gates, net.gru_input_weight.t(), out=d)
+    layer.relu_norm_backward(d.numpy(), y2.numpy(), rstd2.numpy(), z2.numpy(), gradients.bias2.numpy())
+    gradients.weight2.addmm_(y1.t(), d)
+    torch.mm(d, net.weight2.t(), out=y3)
+    layer.relu_norm_backward(y3.numpy(), y1.numpy(), rstd1.numpy(), z1.numpy(), gradients.bias1.numpy())
+    gradients.weight1.addmm_(block.inputs.t(), y3)
+
+
+def _relu_norm(
+    layer: net_kernels.Kernels, inputs: Tensor, weight: Tensor, bias: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Before the ReLU, after the normalisation, and one over the standard deviation of each row."""
+    z = inputs @ weight
+    y, rstd = torch.empty_like(z), torch.empty(len(z))
+    layer.relu_norm(z.numpy(), bias.numpy(), y.numpy(), rstd.numpy())
+    return z, y, rstd
+
+
+class Kernels(NamedTuple):
+    """Compiled normalisation for one number of units."""
+
+    norm: Callable[..., None]
+    norm_backward: Callable[..., None]
+
+
+@lru_cache
+def kernels(units: int) -> Kernels:
+    """Compile for this number of units (a constant, so that it vectorises)."""
+    share = np.float32(1.0 / units)
+    zero, one = np.float32(0.0), np.float32(1.0)
+
+    @numba.njit(fastmath=FAST, error_model="numpy", cache=True)
+    def norm(x: Array, y: Array, rstd: Array) -> None:
+        """Normalised rows of x [R, H] in y, one over their standard deviations in rstd [R]."""
+        for i in range(x.shape[0]):
+            xi, yi = x[i], y[i]
+            mean, squares = zero, zero
+            for j in range(units):
+                mean += xi[j] * share
+            for j in range(units):
+                squares += (xi[j] - mean) * (xi[j] - mean)
+            rstd[i] = one / np.sqrt(squares * share + LAYER_NORM_EPSILON)
+            for j in range(units):
+                yi[j] = (xi[j] - mean) * rstd[i]
+
+    @numba.njit(fastmath=FAST, error_model="numpy", cache=True)
+    def norm_backward(d: Array, y: Array, rstd: Array) -> None:
+        """The gradient d [R, H] by y becomes that by x."""
+        for i in range(d.shape[0]):
+            di, yi = d[i], y[i]
+            mean, along = zero, zero
+            for j in range(units):
+                mean += di[j] * share
+                along += di[j] * yi[j] * share
+            for j in range(units):
+                di[j] = rstd[i] * (di[j] - mean - along * yi[j])
+
+    return Kernels(norm, norm_backward)
