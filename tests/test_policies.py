@@ -1,0 +1,70 @@
+"""dm2.policies: a policy from its file's tensors plays as the learner's own."""
+
+import numpy as np
+import pytest
+import torch
+from fake_env import FakeEnv, FakeSpec
+
+from dm2.config import IPPOSettings, QMIXSettings, QuirkSettings
+from dm2.errors import UserError
+from dm2.ippo import IPPO
+from dm2.policies import policy_from_state
+from dm2.qmix import QMIX
+from dm2.rollout import collect
+
+SPEC = FakeSpec()
+
+
+def play(policy):
+    return collect(FakeEnv(6), policy, np.arange(6), np.random.default_rng(0))
+
+
+def ippo(spec=SPEC):
+    return IPPO(spec, IPPOSettings(hidden_size=8), QuirkSettings(), seed=0)
+
+
+def qmix(spec=SPEC):
+    return QMIX(spec, QMIXSettings(hidden_size=8), QuirkSettings(), seed=0)
+
+
+def test_ippo_samples_by_default_and_records_nothing():
+    learner = ippo()
+    own, again = play(learner.policy()), play(policy_from_state(SPEC, "ippo", learner.policy_state(), "100"))
+    assert torch.equal(own.actions, again.actions) and torch.equal(own.reward, again.reward)
+    assert again.extras == {}
+
+
+def test_ippo_greedy():
+    learner = ippo()
+    own = play(learner.greedy_policy())
+    again = play(policy_from_state(SPEC, "ippo", learner.policy_state(), "100", greedy=True))
+    assert torch.equal(own.actions, again.actions)
+
+
+def test_qmix_acts_by_epsilon():
+    learner = qmix()
+    greedy = play(policy_from_state(SPEC, "qmix", learner.policy_state(), "100"))
+    random = play(policy_from_state(SPEC, "qmix", learner.policy_state(), "100", epsilon=1.0))
+    assert torch.equal(greedy.actions, play(learner.greedy_policy()).actions)
+    assert not torch.equal(greedy.reward, random.reward)
+
+
+@pytest.mark.parametrize(("algorithm", "learner"), [("ippo", ippo), ("qmix", qmix)])
+def test_policy_of_another_map_is_refused_with_its_file(algorithm, learner):
+    tensors = learner(FakeSpec(obs_size=5)).policy_state()
+    with pytest.raises(UserError, match=rf"runs/100: not a policy of {algorithm} for fake .*found shape"):
+        policy_from_state(SPEC, algorithm, tensors, "runs/100")
+
+
+def test_policy_of_another_algorithm_is_refused():
+    with pytest.raises(UserError, match="not a policy of ippo"):
+        policy_from_state(SPEC, "ippo", qmix().policy_state(), "100")
+    with pytest.raises(UserError, match="not a policy of qmix"):
+        policy_from_state(SPEC, "qmix", ippo().policy_state(), "100")
+    with pytest.raises(UserError, match="found algorithm 'ipo', expected one of ippo, qmix"):
+        policy_from_state(SPEC, "ipo", ippo().policy_state(), "100")
+
+
+def test_epsilon_is_refused_where_it_would_do_nothing():
+    with pytest.raises(UserError, match=r"epsilon: found 0.1"):
+        policy_from_state(SPEC, "ippo", ippo().policy_state(), "100", epsilon=0.1)
