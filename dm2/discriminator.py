@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import prod, sqrt
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -33,6 +34,9 @@ from dm2.config import DiscriminatorSettings, QuirkSettings
 from dm2.discriminator_kernels import EpisodeRows, GradientEngine, Parameters, episode_rows
 from dm2.randomness import stream
 from dm2.rollout import Episodes
+
+if TYPE_CHECKING:
+    from dm2.demonstrations import Demonstrations
 
 
 def input_size(obs_size: int, kind: str) -> int:
@@ -58,6 +62,14 @@ def own_rows(episodes: Episodes, kind: str) -> list[EpisodeRows]:
     """The rows of played episodes, per agent."""
     rows = inputs(episodes.obs, episodes.actions, kind).numpy()
     return [episode_rows(agent, episodes.starts.numpy()) for agent in rows]
+
+
+def expert_rows(demonstrations: Demonstrations, kind: str) -> list[EpisodeRows]:
+    """The rows of demonstrations, per agent."""
+    return [
+        episode_rows(inputs(torch.from_numpy(a.obs), torch.from_numpy(a.actions), kind).numpy(), a.starts)
+        for a in demonstrations.agents
+    ]
 
 
 def logits(net: Parameters, x: Tensor) -> Tensor:

@@ -1,0 +1,150 @@
+"""DM2: independent PPO on a reward that also asks each agent to match its expert's distribution.
+
+Source: Wang et al., "DM2: Decentralized Multi-Agent Reinforcement Learning via Distribution Matching" (AAAI 2023). One
+update of every agent i:
+
+    1. play episodes with the current policies
+    2. train discriminator D_i on the expert's rows and on the agent's own (`dm2.discriminator`)
+    3. r_i = r_env + c * logit_i      with logit_i = log D_i - log(1 - D_i), neither normalised nor clipped
+    4. update policy and critic by PPO on r_i (`dm2.ippo`)
+
+With the reward `gail` the agent gets logit_i alone, without c, as in the paper's code: PPO normalises advantages, so c
+would only scale what the critic has to learn. Under the quirk `absorbing_zeros` the padded steps pay too: what the
+discriminator says of the zero row, and nothing from the environment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from dm2.config import DiscriminatorSettings, IPPOSettings, RunSettings, SettingsError
+from dm2.discriminator import Discriminator, expert_rows, own_rows
+from dm2.ippo import IPPO, IPPOPolicy
+from dm2.rollout import Episodes
+
+if TYPE_CHECKING:
+    from dm2.backends import EnvSpec
+    from dm2.demonstrations import Demonstrations
+
+
+def matching_reward(env_reward: Tensor | float, logit: Tensor, reward: str, weight: float) -> Tensor:
+    """r_i of each step.
+
+    Args:
+        env_reward: of the team, broadcast against logit.
+        logit: of each agent's discriminator, any shape.
+        reward: "mixed": env_reward + weight * logit; "gail": logit.
+        weight: c.
+
+    Returns:
+        The shape of logit.
+    """
+    return logit if reward == "gail" else env_reward + weight * logit
+
+
+class DistributionMatching:
+    """IPPO and discriminators as one learner.
+
+    Args:
+        spec: sizes of the map.
+        settings: of the run; the blocks `ippo` and `discriminator` must be there.
+        demonstrations: what the experts did, one set per agent.
+
+    Raises:
+        SettingsError: the demonstrations are of another map or another source, or demonstrations or updates have
+            fewer episodes than a step of the discriminator draws.
+    """
+
+    keeps_state = False
+
+    def __init__(self, spec: EnvSpec, settings: RunSettings, demonstrations: Demonstrations) -> None:
+        if settings.ippo is None or settings.discriminator is None:
+            raise SettingsError("settings: found no block ippo or no block discriminator, expected both")
+        _check_demonstrations(spec, settings, demonstrations)
+        _check_episodes(settings.discriminator, settings.ippo, demonstrations)
+        self.settings = settings
+        self.discriminator_settings = settings.discriminator
+        self.ippo = IPPO(spec, settings.ippo, settings.quirks, settings.seed)
+        self.discriminator = Discriminator(spec, settings.discriminator, settings.quirks, settings.seed)
+        self.expert = expert_rows(demonstrations, settings.discriminator.input)
+
+    @property
+    def episodes_per_update(self) -> int:
+        """Battles to play before each update."""
+        return self.ippo.episodes_per_update
+
+    def policy(self) -> IPPOPolicy:
+        """The current actors, sampling."""
+        return self.ippo.policy()
+
+    def greedy_policy(self) -> IPPOPolicy:
+        """The current actors, each taking its most probable action."""
+        return self.ippo.greedy_policy()
+
+    def learn(self, episodes: Episodes) -> dict[str, float]:
+        """One update: discriminators first, then policies and critics on the reward that they pay.
+
+        Returns:
+            The metrics of `Discriminator.update` and `IPPO.update`, and gail_reward_mean: mean logit over agents and
+            the steps in which they live.
+        """
+        kind, weight = self.discriminator_settings.input, self.discriminator_settings.reward_weight
+        metrics = self.discriminator.update(self.expert, own_rows(episodes, kind))
+        logits, zero_logit = self.discriminator.logits(episodes)
+        rewards = matching_reward(episodes.reward, logits, self.settings.reward, weight)
+        absorbing_reward = matching_reward(0.0, zero_logit, self.settings.reward, weight)
+        metrics["gail_reward_mean"] = float(logits[episodes.alive].mean())
+        return metrics | self.ippo.update(episodes, rewards, absorbing_reward)
+
+    def state(self) -> dict[str, Tensor]:
+        """Copies of everything that the next update depends on, by name."""
+        discriminator = {f"discriminator.{name}": value for name, value in self.discriminator.state().items()}
+        return self.ippo.state() | discriminator
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from what `state` returned.
+
+        Raises:
+            ValueError: a tensor is missing or has another shape.
+        """
+        prefix = "discriminator."
+        self.ippo.load_state({name: value for name, value in tensors.items() if not name.startswith(prefix)})
+        self.discriminator.load_state(
+            {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+        )
+
+    def policy_state(self) -> dict[str, Tensor]:
+        """What a policy file holds: the actors."""
+        return self.ippo.policy_state()
+
+
+def _check_demonstrations(spec: EnvSpec, settings: RunSettings, demonstrations: Demonstrations) -> None:
+    """Refuse demonstrations of other sizes, or from another source than the settings name."""
+    found = (demonstrations.n_agents, demonstrations.obs_size)
+    if found != (spec.n_agents, spec.obs_size):
+        raise SettingsError(
+            f"demonstrations: found {found[0]} agents with {found[1]} numbers per observation, expected"
+            f" {spec.n_agents} with {spec.obs_size} on {spec.map_name}; sample demonstrations on this map"
+        )
+    for key, expected in settings.demonstrations or ():
+        if demonstrations.metadata.get(key, expected) != expected:
+            raise SettingsError(
+                f"demonstrations: found {key} {demonstrations.metadata[key]!r}, expected {expected!r} as in the run's"
+                " settings; name the archive that was sampled for this run"
+            )
+
+
+def _check_episodes(discriminator: DiscriminatorSettings, ippo: IPPOSettings, demonstrations: Demonstrations) -> None:
+    """Refuse minibatches of more episodes than there are."""
+    for name, episodes in (
+        ("demonstrations.episodes", demonstrations.n_episodes),
+        ("ippo.episodes_per_update", ippo.episodes_per_update),
+    ):
+        if episodes < discriminator.batch_episodes:
+            raise SettingsError(
+                f"discriminator.batch_episodes: found {discriminator.batch_episodes}, more than {name}"
+                f" ({episodes}), from which they are drawn; lower the one or raise the other"
+            )
