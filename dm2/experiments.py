@@ -31,7 +31,7 @@ from dm2.config import (
 )
 
 MAPS_FILE = Path(__file__).parent / "battle" / "data" / "maps.yaml"
-BLOCKS = ("ippo", "qmix", "discriminator", "demonstrations")
+BLOCKS = ("ippo", "qmix", "rmappo", "discriminator", "demonstrations")
 Layer = dict[str, Any]
 
 
@@ -308,8 +308,11 @@ def alternatives(values: Iterable[object]) -> str:
 def unused_modules(settings: RunSettings) -> tuple[str, ...]:
     """Modules of the algorithms that a run does not use: a change there leaves its results alone."""
     if settings.algorithm == "qmix":
-        return ("dm2.ippo", "dm2.distribution_matching")
-    return ("dm2.qmix", "dm2.distribution_matching") if settings.reward == "env" else ("dm2.qmix",)
+        return ("dm2.ippo", "dm2.rmappo", "dm2.distribution_matching")
+    if settings.algorithm == "rmappo":  # builds on dm2.ippo
+        return ("dm2.qmix", "dm2.distribution_matching")
+    others = ("dm2.qmix", "dm2.rmappo")
+    return (*others, "dm2.distribution_matching") if settings.reward == "env" else others
 
 
 def merge(*layers: Mapping[str, Any]) -> Layer:

@@ -22,7 +22,6 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numba
 import numpy as np
 import torch
 
@@ -46,6 +45,9 @@ if TYPE_CHECKING:
 
 EXIT_INTERRUPTED = 75
 """Exit code after SIGTERM or SIGINT: a checkpoint is written, the same command goes on (EX_TEMPFAIL of sysexits.h)."""
+
+NETWORK_THREADS = 1
+"""CPU threads of the networks: float sums, and so results, would depend on their number."""
 
 FIRST_COLUMNS = (
     *("backend", "map_name", "condition", "seed", "env_steps", "episodes", "win_rate", "return_mean", "return_sd"),
@@ -108,13 +110,17 @@ def build_learner(settings: RunSettings, spec: EnvSpec, demonstrations: Demonstr
         from dm2.qmix import QMIX
 
         return QMIX(spec, settings.qmix, settings.quirks, settings.seed)
+    if settings.rmappo is not None:
+        from dm2.rmappo import RMAPPO
+
+        return RMAPPO(spec, settings.rmappo, settings.quirks, settings.seed)
     if demonstrations is not None:
         from dm2.distribution_matching import DistributionMatching
 
         return DistributionMatching(spec, settings, demonstrations)
     from dm2.ippo import IPPO
 
-    assert settings.ippo is not None  # RunSettings checks that one of the two blocks is there
+    assert settings.ippo is not None  # RunSettings checks that one of the blocks is there
     return IPPO(spec, settings.ippo, settings.quirks, settings.seed)
 
 
@@ -134,7 +140,7 @@ def train(
         settings: everything that the run's numbers depend on.
         run_directory: where its files are; see `RunDirectory`.
         demonstrations: for the rewards gail and mixed.
-        threads: CPU threads for battles and networks.
+        threads: CPU threads for the battles; the numbers are the same for any.
         fresh: forget an earlier start, or an earlier result, of the run.
         progress: show a bar on a terminal, or lines in a log.
         checkpoint_minutes: wall time between checkpoints.
@@ -145,7 +151,7 @@ def train(
         StorageError: another process is on this run, another configuration started it, or a file cannot be used.
     """
     run = RunDirectory(Path(run_directory))
-    set_threads(threads)
+    torch.set_num_threads(NETWORK_THREADS)
     spec = env_spec(settings.backend, settings.map_name)
     identity = run_identity(settings, spec, demonstrations)
     title = f"{settings.map_name} {settings.condition} seed {settings.seed}"
@@ -381,12 +387,6 @@ class StopSignals:
         if self.received is not None:
             raise KeyboardInterrupt
         self.received = signal.Signals(number).name
-
-
-def set_threads(threads: int) -> None:
-    """Let torch and numba use this many threads in this process."""
-    torch.set_num_threads(threads)
-    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
 
 
 def run_identity(settings: RunSettings, spec: EnvSpec, demonstrations: Demonstrations | None) -> dict[str, Any]:

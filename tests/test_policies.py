@@ -5,11 +5,12 @@ import pytest
 import torch
 from fake_env import FakeEnv, FakeSpec
 
-from dm2.config import IPPOSettings, QMIXSettings, QuirkSettings
+from dm2.config import IPPOSettings, QMIXSettings, QuirkSettings, RMAPPOSettings
 from dm2.errors import UserError
 from dm2.ippo import IPPO
 from dm2.policies import policy_from_state
 from dm2.qmix import QMIX
+from dm2.rmappo import RMAPPO
 from dm2.rollout import collect
 
 SPEC = FakeSpec()
@@ -25,6 +26,16 @@ def ippo(spec=SPEC):
 
 def qmix(spec=SPEC):
     return QMIX(spec, QMIXSettings(hidden_size=8), QuirkSettings(), seed=0)
+
+
+def rmappo(spec=SPEC):
+    return RMAPPO(spec, RMAPPOSettings(hidden_size=8), QuirkSettings(), seed=0)
+
+
+def test_rmappo_samples_by_default():
+    learner = rmappo()
+    own, again = play(learner.policy()), play(policy_from_state(SPEC, "rmappo", learner.policy_state(), "100"))
+    assert torch.equal(own.actions, again.actions)
 
 
 def test_ippo_samples_by_default_and_records_nothing():
@@ -49,7 +60,7 @@ def test_qmix_acts_by_epsilon():
     assert not torch.equal(greedy.reward, random.reward)
 
 
-@pytest.mark.parametrize(("algorithm", "learner"), [("ippo", ippo), ("qmix", qmix)])
+@pytest.mark.parametrize(("algorithm", "learner"), [("ippo", ippo), ("qmix", qmix), ("rmappo", rmappo)])
 def test_policy_of_another_map_is_refused_with_its_file(algorithm, learner):
     tensors = learner(FakeSpec(obs_size=5)).policy_state()
     with pytest.raises(UserError, match=rf"runs/100: not a policy of {algorithm} for fake .*found shape"):
