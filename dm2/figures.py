@@ -13,8 +13,9 @@ paper's curves get axes of their own beside ours, since on a common time axis on
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.textpath import TextPath
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from dm2.experiments import Matrix
@@ -38,9 +40,19 @@ DRAWN = ["panel", "map_name", "condition", "series", "env_steps", "win_rate", "s
 DRAWN += ["paper_condition", "paper_figure", "quality"]
 """Columns of the table that a figure draws, after scale and backend."""
 PAPER_LABEL = "paper (StarCraft II)"
-# Okabe and Ito's colour-blind safe set without its yellow; markers tell the lines apart in greyscale.
-COLOURS = ("#000000", "#E69F00", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#7F7F7F")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "p")
+# Okabe and Ito's colour-blind safe set; markers tell the lines apart in greyscale.
+LOOKS = {
+    "ippo": ("#000000", "o"),
+    "qmix": ("#E69F00", "s"),
+    "rmappo": ("#7F7F7F", "<"),
+    "dm2_qmix_demo": ("#D55E00", "D"),
+    "dm2_sil": ("#009E73", "v"),
+    "ippo_bc_pretrain": ("#56B4E9", "p"),
+}
+OTHER_LOOKS = (("#CC79A7", "h"), ("#8C510A", ">"), ("#882255", "^"), ("#44AA99", "s"), ("#999933", "D"))
+SHADES = {"dm2_ippo_demo": "YlGnBu", "gail_only_ippo_demo": "RdPu", "dm2_state_action_demo": "YlOrBr"}
+"""Sequential colour maps of families with one condition per checkpoint of the expert: early is light, late is dark."""
+SHADE_MARKERS = ("^", "o", "s", "D", "v", "p", "<", "h", ">")
 COLUMN_INCHES, PANEL_INCHES, LINE_INCHES = 3.5, 1.45, 0.12
 OVERLAY_SHARE = 0.5
 """Share of the paper's training length from which on our curves and the paper's fit on one time axis."""
@@ -122,8 +134,8 @@ def describe(matrix: Matrix, figure: str) -> FigureDescription:
     maps = matrix.figure_maps(figure)
     settings = matrix.figures[figure]
     looks = {
-        name: Condition(name, condition.label, *look, condition.paper_condition)
-        for (name, condition), look in zip(matrix.conditions.items(), looks_of(matrix.conditions), strict=True)
+        name: Condition(name, matrix.conditions[name].label, *look, matrix.conditions[name].paper_condition)
+        for name, look in looks_of(matrix.conditions).items()
     }
     panels = tuple(
         Panel(name, name, tuple(looks[one] for one in settings.conditions if one in matrix.scale.runs[name]))
@@ -132,27 +144,27 @@ def describe(matrix: Matrix, figure: str) -> FigureDescription:
     return FigureDescription(settings.title, panels, figure if figure in PAPER_FIGURES else PAPER_FIGURES[0])
 
 
-def looks_of(declared: Iterable[str]) -> list[tuple[str, str]]:
-    """Colour and marker of every declared condition, by its place in the declaration.
+def looks_of(declared: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Colour and marker of every declared condition.
 
-    A condition added at the end changes no other's look. `X_30`, a rung of the ladder of demonstrations of a declared
-    condition X, is a shade of its own from a sequential map, light to dark with the percentage.
+    Those of the paper have fixed looks; others get the next free one in the order of their declaration, so that a
+    condition added at the end changes no other's look. X_30, which learns from its expert at 30 % of its training, is a
+    shade of its family X, light to dark with the percentage; X itself is the shade of 100 %.
 
     Args:
         declared: names of all conditions of config/experiments.yaml, in its order.
     """
-    names = list(declared)
-    rungs = {
-        name: int(match[2]) for name in names if (match := re.fullmatch(r"(.+)_(\d+)", name)) and match[1] in names
-    }
-    plain = [name for name in names if name not in rungs]
-    shades = mpl.colormaps["viridis_r"]
-    return [
-        (to_hex(shades(0.05 + 0.9 * rungs[name] / 100)), MARKERS[rungs[name] // 10 % len(MARKERS)])
-        if name in rungs
-        else (COLOURS[plain.index(name) % len(COLOURS)], MARKERS[plain.index(name) % len(MARKERS)])
-        for name in names
-    ]
+    spare = cycle(OTHER_LOOKS)
+    return {name: _shade(name) or LOOKS.get(name) or next(spare) for name in declared}
+
+
+def _shade(name: str) -> tuple[str, str] | None:
+    rung = re.fullmatch(r"(.+)_(\d+)", name)
+    family, percent = (rung[1], int(rung[2])) if rung else (name, 100)
+    if family not in SHADES:
+        return None
+    colour = mpl.colormaps[SHADES[family]](0.28 + 0.5 * percent / 100)
+    return to_hex(colour), SHADE_MARKERS[(100 - percent) // 10 % len(SHADE_MARKERS)]
 
 
 # --- what is drawn -------------------------------------------------------------------------------------------------
@@ -382,17 +394,25 @@ def _finish(figure: Figure, description: FigureDescription, rows: pd.DataFrame) 
     """Add head, legend and notes in strips of their own, above and below the panels."""
     handles, notes = _legend_handles(description, rows), reported(description, rows)
     head, foot = 0.30, LINE_INCHES * len(notes)
-    below = foot + LINE_INCHES * 1.15 * -(-len(handles) // 2) + 0.05
+    n_columns = legend_columns([str(handle.get_label()) for handle in handles])
+    below = foot + LINE_INCHES * 1.15 * -(-len(handles) // n_columns) + 0.05
     height = figure.get_figheight() + head + below
     figure.set_figheight(height)
     panels = (0, below / height, 1, 1 - (head + below) / height)
     figure.set_layout_engine(ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, rect=panels))
     figure.text(0.01, 1 - 0.04 / height, f"{description.title}\n{provenance(rows)}", va="top")
-    figure.legend(
-        handles=handles, loc="lower left", bbox_to_anchor=(0, foot / height), ncols=2, columnspacing=1, handlelength=2.4
-    )
+    place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, foot / height)}
+    figure.legend(handles=handles, ncols=n_columns, columnspacing=1, handlelength=2.4, **place)
     figure.text(0.01, 0.02 / height, "\n".join(notes), va="bottom", fontsize=6, color="0.3")
     return figure
+
+
+def legend_columns(labels: Sequence[str]) -> int:
+    """Two where both columns of labels fit beside each other, else one."""
+    widths = [TextPath((0, 0), label, size=STYLE["legend.fontsize"]).get_extents().width for label in labels]
+    half = -(-len(widths) // 2)
+    handles = 2 * 4.2 * STYLE["legend.fontsize"]  # length of the line, its gap to the text, gaps between columns
+    return 2 if max(widths[:half]) + max(widths[half:], default=0) + handles <= 72 * COLUMN_INCHES else 1
 
 
 def provenance(rows: pd.DataFrame) -> str:
@@ -428,7 +448,7 @@ def _legend_handles(description: FigureDescription, rows: pd.DataFrame) -> list[
     ]
     if (rows["series"] == DEMONSTRATIONS).any():
         handles.append(Line2D([], [], color="0.4", label="win rate of its demonstrations", **_DEMONSTRATION_LINE))
-    if (rows["series"] == PAPER).any():
+    if (rows["quality"] == "high").any():
         handles.append(Line2D([], [], color="0.4", marker="o", label=PAPER_LABEL, **_PAPER_LINE))
     if (rows["quality"] == "low").any():
         label = f"{PAPER_LABEL}, ±0.03"

@@ -4,7 +4,7 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from dm2.experiments import Matrix
@@ -16,6 +16,7 @@ from dm2.figures import (
     draw,
     drawn_rows,
     format_steps,
+    legend_columns,
     looks_of,
     make_figure,
     paper_needs_own_axes,
@@ -186,11 +187,21 @@ def test_drawing_from_the_csv_beside_a_figure_gives_the_figure(tmp_path: Path) -
             assert np.asarray(line.get_xydata(), float) == pytest.approx(np.asarray(twin.get_xydata(), float), rel=1e-5)
 
 
-def test_a_condition_looks_the_same_whatever_is_declared_after_it() -> None:
-    few, many = looks_of(["ippo", "qmix"]), looks_of(["ippo", "qmix", "qmix_10", "qmix_20", "rmappo"])
-    assert many[:2] == few
-    assert len({colour for colour, _ in many}) == 5
-    assert looks_of(["ippo", "qmix", "rmappo"])[2] == many[4]
+def test_a_condition_looks_the_same_whatever_else_is_declared() -> None:
+    few, many = looks_of(["ippo", "new", "qmix"]), looks_of(["rmappo", "ippo", "new", "qmix", "newer"])
+    assert {name: many[name] for name in few} == few
+
+
+def test_all_conditions_of_the_paper_look_different() -> None:
+    names = ["ippo", "qmix", "rmappo", "dm2_ippo_demo", "dm2_qmix_demo", "dm2_sil", "ippo_bc_pretrain", "another"]
+    names += [f"{family}_{p}" for family in ("dm2_ippo_demo", "gail_only_ippo_demo") for p in range(10, 100, 10)]
+    assert len({colour for colour, _ in looks_of(names).values()}) == len(names)
+
+
+def test_the_ladder_of_demonstrations_darkens_with_the_percentage() -> None:
+    looks = looks_of([*(f"dm2_ippo_demo_{percent}" for percent in range(10, 100, 10)), "dm2_ippo_demo"])
+    lightness = [np.dot(to_rgb(colour), [0.2126, 0.7152, 0.0722]) for colour, _ in looks.values()]
+    assert lightness == sorted(lightness, reverse=True)
 
 
 def test_every_figure_of_the_configuration_can_be_described() -> None:
@@ -199,6 +210,11 @@ def test_every_figure_of_the_configuration_can_be_described() -> None:
         figure = describe(matrix, name)
         assert [panel.map_name for panel in figure.panels] == list(matrix.figure_maps(name))
         assert {c.name for c in figure.conditions()} <= set(matrix.conditions)
+
+
+def test_the_legend_has_two_columns_only_where_its_labels_fit() -> None:
+    assert legend_columns(["IPPO", "DM², IPPO demonstrations", "QMIX", "win rate of its demonstrations"]) == 2
+    assert legend_columns(["IPPO", "DM², IPPO demonstrations at 10 %", "QMIX", "win rate of its demonstrations"]) == 1
 
 
 @pytest.mark.parametrize(("steps", "text"), [(0, "0"), (250_000, "250k"), (1_500_000, "1.5M"), (140_945, "141k")])
