@@ -63,7 +63,7 @@ from dm2.randomness import stream
 from dm2.recurrence import pack
 from dm2.replay import EPISODE_FIELDS, episodes_from_state, episodes_state
 from dm2.rollout import ActResult, Episodes, Hidden
-from dm2.sequence_kernels import SequenceBlock, forward_sequences, make_blocks, sequence_gradients
+from dm2.sequence_kernels import SequenceBlock, forward_block, forward_sequences, make_blocks, sequence_gradients
 
 if TYPE_CHECKING:
     from dm2.backends import EnvSpec
@@ -155,6 +155,7 @@ class Sequences:
         starts: first row of each agent's episode, int64 [A * N].
         lengths: rows of it that the network learns from, int64 [A * N].
         inputs: normalised, [A * rows, inputs].
+        source: a row with the same input as each row, or itself, int64 [A * rows].
         hidden: the GRU's state after each of these rows when they were played, [A * rows, hidden].
         outputs: the network's outputs then, [A * rows, outputs].
     """
@@ -162,12 +163,13 @@ class Sequences:
     starts: Tensor
     lengths: Tensor
     inputs: Tensor
+    source: Tensor
     hidden: Tensor
     outputs: Tensor
 
     @classmethod
     @torch.no_grad()
-    def of(cls, net: Folded, starts: Tensor, lengths: Tensor, inputs: Tensor) -> Sequences:
+    def of(cls, net: Folded, starts: Tensor, lengths: Tensor, inputs: Tensor, source: Tensor) -> Sequences:
         """Run the network through the episodes from their first steps on; other rows' outputs are zeros."""
         rows, counts, _ = pack(starts, lengths)
         start = inputs.new_zeros(len(starts), net.head_weight.shape[1])
@@ -175,7 +177,7 @@ class Sequences:
         hidden = inputs.new_zeros(len(inputs), packed_hidden.shape[1])
         outputs = inputs.new_zeros(len(inputs), packed_outputs.shape[1])
         hidden[rows], outputs[rows] = packed_hidden, packed_outputs
-        return cls(starts, lengths, inputs, hidden, outputs)
+        return cls(starts, lengths, inputs, source, hidden, outputs)
 
     def blocks(self, chunk_length: int, data: tuple[Tensor, ...]) -> list[SequenceBlock]:
         """Cut the episodes into chunks of so many steps, the last of each shorter if need be.
@@ -190,7 +192,7 @@ class Sequences:
         starts = self.starts[episode] + number * chunk_length
         lengths = (self.lengths[episode] - number * chunk_length).clamp(max=chunk_length)
         hidden = torch.where(number[:, None] > 0, self.hidden[starts - 1], 0.0)
-        return make_blocks(starts, lengths, self.inputs, hidden, data)
+        return make_blocks(starts, lengths, self.inputs, self.source, hidden, data)
 
 
 class RMAPPO:
@@ -267,10 +269,11 @@ class RMAPPO:
         agents, rows = self.spec.n_agents, episodes.rows
         starts = (torch.arange(agents)[:, None] * rows + episodes.starts[:-1]).flatten()
         lengths = episodes.lengths.repeat(agents)
-        actor_inputs = normalise(build_inputs(episodes.obs, episodes.last_actions, self.spec.n_actions)).flatten(0, 1)
-        actor = Sequences.of(fold(self.actor, self.actor_shape), starts, alive_steps(episodes), actor_inputs)
+        own = normalise(build_inputs(episodes.obs, episodes.last_actions, self.spec.n_actions)).flatten(0, 1)
         central = normalise(critic_inputs(episodes)).flatten(0, 1)
-        critic = Sequences.of(fold(self.critic, self.critic_shape), starts, lengths, central)
+        actor_net, critic_net = fold(self.actor, self.actor_shape), fold(self.critic, self.critic_shape)
+        actor = Sequences.of(actor_net, starts, alive_steps(episodes), own, torch.arange(agents * rows))
+        critic = Sequences.of(critic_net, starts, lengths, central, same_input(episodes.alive))
         avail_actions, actions = episodes.avail_actions.flatten(0, 1), episodes.actions.flatten()
         log_prob = masked_log_softmax(actor.outputs, avail_actions).gather(-1, actions[:, None])[:, 0]
         advantages, returns = self.advantages(episodes, critic.outputs.view(agents, rows))
@@ -308,7 +311,7 @@ class RMAPPO:
 
     def _actor_gradient(self, blocks: list[SequenceBlock]) -> tuple[dict[str, float], Tensor]:
         """Metrics, and the gradient [1, P] of the actor's loss."""
-        settings, rows, sums = self.settings, sum(len(block.inputs) for block in blocks), np.zeros(3)
+        settings, rows, sums = self.settings, sum(block.rows for block in blocks), np.zeros(3)
 
         def by_hand(block: SequenceBlock, logits: np.ndarray) -> None:
             avail_actions, actions, log_prob, advantages = (values.numpy() for values in block.data)
@@ -329,7 +332,7 @@ class RMAPPO:
 
     def _critic_gradient(self, blocks: list[SequenceBlock]) -> tuple[float, Tensor]:
         """The critic's mean loss, and the gradient [1, P'] of it times its coefficient."""
-        settings, rows, sums = self.settings, sum(len(block.inputs) for block in blocks), np.zeros(1)
+        settings, rows, sums = self.settings, sum(block.rows for block in blocks), np.zeros(1)
         scale = settings.value_loss_coefficient / rows
 
         def by_hand(block: SequenceBlock, values: np.ndarray) -> None:
@@ -366,7 +369,7 @@ class RMAPPO:
         net = fold(parameters, shape)
         if self.use_kernels:
             return torch.autograd.grad(net, parameters, sequence_gradients(net, blocks, by_hand))[0]
-        losses = [plain(b, forward_sequences(net, b.inputs, b.counts, b.hidden)[0]) for b in blocks]
+        losses = [plain(block, forward_block(net, block)) for block in blocks]
         return torch.autograd.grad(torch.stack(losses).sum(), parameters)[0]
 
     def policy_state(self) -> dict[str, Tensor]:
@@ -406,6 +409,20 @@ def alive_steps(episodes: Episodes) -> Tensor:
     episode = torch.repeat_interleave(episodes.lengths)
     alive = torch.zeros(episodes.n_agents, episodes.n_episodes, dtype=torch.int64)
     return alive.index_add_(1, episode, episodes.alive.long()).flatten()
+
+
+def same_input(alive: Tensor) -> Tensor:
+    """The first row in which an agent is dead for all such rows of it, for they see the same; else the row itself.
+
+    Args:
+        alive: bool [A, rows].
+
+    Returns:
+        int64 [A * rows].
+    """
+    rows = torch.arange(alive.numel()).view_as(alive)
+    first_dead = torch.where(alive, alive.numel(), rows).amin(1, keepdim=True)
+    return torch.where(alive, rows, first_dead).flatten()
 
 
 def joined(parts: list[Episodes]) -> Episodes:

@@ -2,7 +2,8 @@
 
 As in `dm2.net_kernels`, matrix products are torch's and all else is one numba kernel per layer; here the GRU's state
 goes from step to step (`dm2.recurrence`). Sequences are taken through in blocks, forward and back, so that what lies
-between stays in the processor's cache. `forward_sequences` under automatic differentiation is the plain twin.
+between stays in the processor's cache. Rows with one and the same
+input share all layers before the GRU's state. `forward_sequences` under automatic differentiation is the plain twin.
 """
 
 from __future__ import annotations
@@ -32,16 +33,23 @@ class SequenceBlock:
     """Some sequences, packed (see `dm2.recurrence`), and what the loss reads of their rows.
 
     Attributes:
-        inputs: normalised inputs, float32 [rows, inputs].
+        inputs: normalised inputs, no two rows alike by intent, float32 [different inputs, inputs].
+        source: which of the inputs each row sees, int64 [rows].
         counts: sequences at each step, int64 [steps].
         hidden: the GRU's state before each sequence's first step, float32 [sequences, hidden].
         data: one entry per row each.
     """
 
     inputs: Tensor
+    source: Tensor
     counts: Tensor
     hidden: Tensor
     data: tuple[Tensor, ...]
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return len(self.source)
 
 
 def forward_sequences(net: Folded, inputs: Tensor, counts: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
@@ -75,8 +83,13 @@ def one_network(net: Folded) -> Folded:
     return Folded(*(parameter[0] for parameter in net))
 
 
+def forward_block(net: Folded, block: SequenceBlock) -> Tensor:
+    """Outputs of one network for the rows of a block, [rows, outputs]; differentiable."""
+    return forward_sequences(net, block.inputs[block.source], block.counts, block.hidden)[0]
+
+
 def make_blocks(
-    starts: Tensor, lengths: Tensor, inputs: Tensor, hidden: Tensor, data: tuple[Tensor, ...]
+    starts: Tensor, lengths: Tensor, inputs: Tensor, source: Tensor, hidden: Tensor, data: tuple[Tensor, ...]
 ) -> list[SequenceBlock]:
     """Pack sequences into blocks, the longest sequences first.
 
@@ -84,6 +97,7 @@ def make_blocks(
         starts: first row of each sequence, int64 [sequences].
         lengths: number of its rows, int64 [sequences].
         inputs: [all rows, inputs].
+        source: the first row with the same input as each row, or itself, int64 [all rows].
         hidden: state before each sequence's first step, [sequences, hidden].
         data: each [all rows, ...].
     """
@@ -91,7 +105,8 @@ def make_blocks(
     for members in lengths.argsort(descending=True, stable=True).split(SEQUENCES_PER_BLOCK):
         rows, counts, order = pack(starts[members], lengths[members])
         values = tuple(values[rows] for values in data)
-        blocks.append(SequenceBlock(inputs[rows], counts, hidden[members[order]], values))
+        different, own_source = source[rows].unique(return_inverse=True)
+        blocks.append(SequenceBlock(inputs[different], own_source, counts, hidden[members[order]], values))
     return blocks
 
 
@@ -122,7 +137,8 @@ def _add_gradients(
     counts = block.counts.tolist()
     z1, y1, rstd1 = _relu_norm(layer, block.inputs, net.weight1, net.bias1)
     z2, y2, rstd2 = _relu_norm(layer, y1, net.weight2, net.bias2)
-    gates = torch.addmm(net.gru_input_bias, y2, net.gru_input_weight)
+    from_input = torch.addmm(net.gru_input_bias, y2, net.gru_input_weight)
+    gates = from_input[block.source]
     from_hidden = torch.empty_like(gates)
     states = unroll(gates, from_hidden, counts, block.hidden, net.gru_hidden_weight, net.gru_hidden_bias)
     y3, rstd3 = torch.empty_like(states), torch.empty(len(states))
@@ -138,14 +154,15 @@ def _add_gradients(
     unroll_backward(d, gates, from_hidden, states, counts, block.hidden, net.gru_hidden_weight)
     gradients.gru_hidden_weight.addmm_(states_before(states, block.hidden, counts).t(), from_hidden)
     gradients.gru_hidden_bias.add_(from_hidden.sum(0))
-    gradients.gru_input_weight.addmm_(y2.t(), gates)
-    gradients.gru_input_bias.add_(gates.sum(0))
-    torch.mm(gates, net.gru_input_weight.t(), out=d)
+    sequence.gather_sums(gates.numpy(), block.source.numpy(), from_input.numpy())
+    gradients.gru_input_weight.addmm_(y2.t(), from_input)
+    gradients.gru_input_bias.add_(from_input.sum(0))
+    d = from_input @ net.gru_input_weight.t()
     layer.relu_norm_backward(d.numpy(), y2.numpy(), rstd2.numpy(), z2.numpy(), gradients.bias2.numpy())
     gradients.weight2.addmm_(y1.t(), d)
-    torch.mm(d, net.weight2.t(), out=y3)
-    layer.relu_norm_backward(y3.numpy(), y1.numpy(), rstd1.numpy(), z1.numpy(), gradients.bias1.numpy())
-    gradients.weight1.addmm_(block.inputs.t(), y3)
+    d = d @ net.weight2.t()
+    layer.relu_norm_backward(d.numpy(), y1.numpy(), rstd1.numpy(), z1.numpy(), gradients.bias1.numpy())
+    gradients.weight1.addmm_(block.inputs.t(), d)
 
 
 def _relu_norm(
@@ -159,16 +176,17 @@ def _relu_norm(
 
 
 class Kernels(NamedTuple):
-    """Compiled normalisation for one number of units."""
+    """Compiled loops for one number of units."""
 
     norm: Callable[..., None]
     norm_backward: Callable[..., None]
+    gather_sums: Callable[..., None]
 
 
 @lru_cache
 def kernels(units: int) -> Kernels:
     """Compile for this number of units (a constant, so that it vectorises)."""
-    share = np.float32(1.0 / units)
+    share, gate_units = np.float32(1.0 / units), 3 * units
     zero, one = np.float32(0.0), np.float32(1.0)
 
     @numba.njit(fastmath=FAST, error_model="numpy", cache=True)
@@ -197,4 +215,13 @@ def kernels(units: int) -> Kernels:
             for j in range(units):
                 di[j] = rstd[i] * (di[j] - mean - along * yi[j])
 
-    return Kernels(norm, norm_backward)
+    @numba.njit(fastmath=FAST, error_model="numpy", cache=True)
+    def gather_sums(rows: Array, source: Array, sums: Array) -> None:
+        """Row k of sums [different, 3 H] becomes the sum of those rows [R, 3 H] whose source is k."""
+        sums[:] = zero
+        for i in range(rows.shape[0]):
+            row, total = rows[i], sums[source[i]]
+            for j in range(gate_units):
+                total[j] += row[j]
+
+    return Kernels(norm, norm_backward, gather_sums)

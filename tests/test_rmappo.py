@@ -10,9 +10,9 @@ from fake_env import FakeEnv, FakeSpec
 
 from dm2.config import QuirkSettings, RMAPPOSettings
 from dm2.nets import build_inputs, fold, normalise
-from dm2.rmappo import RMAPPO, ValueNorm, alive_steps, critic_inputs, joined
+from dm2.rmappo import RMAPPO, ValueNorm, alive_steps, critic_inputs, joined, same_input
 from dm2.rollout import ActResult, Episodes, collect
-from dm2.sequence_kernels import forward_sequences
+from dm2.sequence_kernels import forward_block
 
 SPEC = FakeSpec()
 SMALL = RMAPPOSettings(n_battles=6, steps_per_update=20, ppo_epochs=3, chunk_length=3, hidden_size=8)
@@ -86,7 +86,7 @@ def test_chunks_start_from_the_states_of_the_play():
     hidden = episodes.extras["hidden"].flatten(0, 1)
     for block in own.training_blocks(episodes)[0]:
         for n in range(int(block.counts[0])):
-            same_inputs = (inputs == block.inputs[n]).all(1).nonzero()[:, 0]
+            same_inputs = (inputs == block.inputs[block.source[n]]).all(1).nonzero()[:, 0]
             distances = (hidden[same_inputs] - block.hidden[n]).abs().amax(1)
             assert float(distances.min()) < 1e-5
 
@@ -96,12 +96,12 @@ def test_old_probabilities_and_values_are_those_of_the_first_epoch():
     actor_blocks, critic_blocks = own.training_blocks(play(own.policy(), n_battles=12))
     assert max(len(block.counts) for block in actor_blocks) == own.settings.chunk_length
     for block in actor_blocks:
-        logits, _ = forward_sequences(fold(own.actor, own.actor_shape), block.inputs, block.counts, block.hidden)
+        logits = forward_block(fold(own.actor, own.actor_shape), block)
         avail_actions, actions, log_prob, _ = block.data
         now = logits.masked_fill(~avail_actions, -torch.inf).log_softmax(-1).gather(-1, actions[:, None])[:, 0]
         torch.testing.assert_close(now, log_prob, rtol=1e-4, atol=1e-5)
     for block in critic_blocks:
-        values, _ = forward_sequences(fold(own.critic, own.critic_shape), block.inputs, block.counts, block.hidden)
+        values = forward_block(fold(own.critic, own.critic_shape), block)
         torch.testing.assert_close(values[:, 0], block.data[0], rtol=1e-4, atol=1e-5)
 
 
@@ -109,8 +109,10 @@ def test_the_actor_learns_from_the_living_and_the_critic_from_all():
     own = learner()
     episodes = play(own.policy())
     actor_blocks, critic_blocks = own.training_blocks(episodes)
-    assert sum(len(block.inputs) for block in actor_blocks) == int(episodes.alive.sum()) < 2 * episodes.rows
-    assert sum(len(block.inputs) for block in critic_blocks) == 2 * episodes.rows
+    assert sum(block.rows for block in actor_blocks) == int(episodes.alive.sum()) < 2 * episodes.rows
+    assert sum(block.rows for block in critic_blocks) == 2 * episodes.rows
+    different = sum(len(block.inputs) for block in critic_blocks)
+    assert different == int(episodes.alive.sum()) + len(critic_blocks)  # all dead rows of the second agent are one
     advantages = torch.cat([block.data[3] for block in actor_blocks])
     assert float(advantages.mean()) == pytest.approx(0.0, abs=1e-5)
     assert float(advantages.std(correction=0)) == pytest.approx(1.0, abs=1e-3)
@@ -119,6 +121,14 @@ def test_the_actor_learns_from_the_living_and_the_critic_from_all():
 def test_alive_steps_by_hand():
     episodes = play(learner().policy())  # the second agent dies after two steps
     assert alive_steps(episodes).tolist() == episodes.lengths.tolist() + [2] * 6
+
+
+def test_dead_rows_see_the_same_input():
+    alive = torch.tensor([[True, False, True, False], [True, True, True, True]])
+    assert same_input(alive).tolist() == [0, 1, 2, 1, 4, 5, 6, 7]
+    episodes = play(learner().policy())
+    inputs = critic_inputs(episodes).flatten(0, 1)
+    assert torch.equal(inputs[same_input(episodes.alive)], inputs)
 
 
 def test_advantages_by_hand():

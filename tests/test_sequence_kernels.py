@@ -47,8 +47,12 @@ def test_forward_equals_one_step_after_the_other():
 def test_gradients_equal_automatic_differentiation(monkeypatch):
     monkeypatch.setattr(sequence_kernels, "SEQUENCES_PER_BLOCK", 3)
     starts, lengths, inputs, hidden, data = sequences([4, 1, 7, 7, 2, 3, 5])
-    blocks = make_blocks(starts, lengths, inputs, hidden, data)
+    source = torch.arange(len(inputs))
+    source[[5, 11, 20]] = 2
+    inputs = inputs[source]
+    blocks = make_blocks(starts, lengths, inputs, source, hidden, data)
     assert len(blocks) == 3
+    assert sum(len(block.inputs) for block in blocks) < len(inputs) == sum(block.rows for block in blocks)
 
     def loss(block, outputs):
         outputs[:] = np.cos(outputs) * block.data[0].numpy()
@@ -70,10 +74,10 @@ def test_gradients_equal_automatic_differentiation(monkeypatch):
 def test_blocks_hold_every_row_once():
     starts, lengths, inputs, hidden, _ = sequences([2] * 150 + [5] * 50)
     number = torch.arange(len(inputs))
-    blocks = make_blocks(starts, lengths, inputs, hidden, (number,))
+    blocks = make_blocks(starts, lengths, inputs, number, hidden, (number,))
     assert sorted(torch.cat([block.data[0] for block in blocks]).tolist()) == number.tolist()
     for block in blocks:
-        assert torch.equal(block.inputs, inputs[block.data[0]])
+        assert torch.equal(block.inputs[block.source], inputs[block.data[0]])
         assert torch.equal(block.hidden, hidden[torch.searchsorted(starts, block.data[0][: int(block.counts[0])])])
 
 
