@@ -18,7 +18,10 @@ from test_storage import LimitedFileSize
 from toy_training import SETTINGS, ToyLearner, run_toy
 
 from dm2 import training
+from dm2.backends import BatchedEnv, env_spec, make_env
 from dm2.config import RunSettings
+from dm2.demonstrations import Demonstrations, sample_demonstrations
+from dm2.ippo import IPPO
 from dm2.progress import ProgressReport
 from dm2.provenance import provenance
 from dm2.resume import Logbook, checkpoints, differences
@@ -245,8 +248,15 @@ def test_training_works_in_a_thread_where_signals_cannot_be_taken(unkilled: RunD
 
 # --- the real learners ---------------------------------------------------------------------------------------------
 
+IPPO_LEARNER = {"algorithm": "ippo", "ippo": {"episodes_per_update": 8, "ppo_epochs": 2}}
+MATCHING = {
+    "discriminator": {"batch_episodes": 4, "steps_per_update": 3},
+    "demonstrations": {"expert": "ippo", "episodes": 10},
+}
 LEARNERS = {
-    "ippo": {"algorithm": "ippo", "ippo": {"episodes_per_update": 8, "ppo_epochs": 2}},
+    "ippo": IPPO_LEARNER,
+    "dm2_ippo_demo": {**IPPO_LEARNER, **MATCHING, "reward": "mixed"},
+    "rmappo": {"algorithm": "rmappo", "rmappo": {"n_battles": 4, "steps_per_update": 300, "ppo_epochs": 2}},
     "qmix": {"algorithm": "qmix", "qmix": {"n_battles": 8, "batch_episodes": 8, "replay_episodes": 40}},
 }
 
@@ -272,10 +282,8 @@ class StoppingAfter:
         return learner
 
 
-@pytest.mark.parametrize("condition", LEARNERS)
-def test_every_learner_goes_on_as_if_it_had_not_stopped(
-    tmp_path: Path, condition: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def real_run(condition: str) -> tuple[RunSettings, Demonstrations | None]:
+    """A short training of a real learner in real battles."""
     shared = {"scale": "test", "map_name": "3m", "condition": condition, "seed": 3}
     lengths = {
         "env_steps": 2000,
@@ -283,18 +291,55 @@ def test_every_learner_goes_on_as_if_it_had_not_stopped(
         "evaluation_episodes": 4,
         "policy_percents": (20, 50, 100),
     }
-    settings = RunSettings(**shared, **lengths, policy_percents=SETTINGS.policy_percents, **LEARNERS[condition])
-    whole, stopped = RunDirectory(tmp_path / "whole"), RunDirectory(tmp_path / "stopped")
-    training.train(settings, whole.path)
+    settings = RunSettings(**shared, **lengths, **LEARNERS[condition])
+    return settings, None if settings.demonstrations is None else demonstrations(settings)
+
+
+def demonstrations(settings: RunSettings) -> Demonstrations:
+    """What untrained agents do."""
+
+    def make(n_battles: int, seed: int) -> BatchedEnv:
+        return make_env(settings.backend, settings.map_name, n_battles, seed)
+
+    assert settings.ippo is not None and settings.demonstrations is not None
+    spec = env_spec(settings.backend, settings.map_name)
+    team = IPPO(spec, settings.ippo, settings.quirks, seed=5).policy()
+    return sample_demonstrations([team], spec, make, seeds=[1], episodes=settings.demonstrations.episodes)
+
+
+@pytest.fixture(params=LEARNERS)
+def condition(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def whole(condition: str, tmp_path: Path) -> RunDirectory:
+    settings, archive = real_run(condition)
+    training.train(settings, tmp_path / "whole", demonstrations=archive)
+    return RunDirectory(tmp_path / "whole")
+
+
+def test_every_learner_goes_on_as_if_it_had_not_stopped(
+    condition: str, whole: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, archive = real_run(condition)
+    stopped = RunDirectory(tmp_path / "stopped")
     build = training.build_learner
     for updates in (1, 2, 4):
         monkeypatch.setattr(training, "build_learner", StoppingAfter(build, updates))
         with pytest.raises(TrainingInterrupted):
-            training.train(settings, stopped.path)
+            training.train(settings, stopped.path, demonstrations=archive)
     monkeypatch.setattr(training, "build_learner", build)
-    training.train(settings, stopped.path)
+    training.train(settings, stopped.path, demonstrations=archive)
     same_results(stopped, whole)
     assert json.loads(stopped.record.read_text())["resumes"] == 3
+
+
+def test_the_number_of_threads_changes_no_result(tmp_path: Path) -> None:
+    settings = real_run("ippo")[0].model_copy(update={"env_steps": 400, "evaluation_interval": 200})
+    for threads in (1, 2):
+        training.train(settings, tmp_path / str(threads), threads=threads)
+    same_results(RunDirectory(tmp_path / "1"), RunDirectory(tmp_path / "2"))
 
 
 # --- faults --------------------------------------------------------------------------------------------------------
