@@ -17,9 +17,11 @@ from dm2.scripts import (
     draw_figure,
     draw_figures,
     evaluate,
+    judge_claims,
     sample_demonstrations,
     show_settings,
     train,
+    write_report,
 )
 
 app = typer.Typer(
@@ -34,8 +36,10 @@ app.command("sample")(sample_demonstrations.main)
 app.command("evaluate")(evaluate.main)
 app.command("aggregate-runs")(aggregate_runs.main)
 app.command("aggregate-demonstrations")(aggregate_demonstrations.main)
+app.command("claims")(judge_claims.main)
 app.command("figure")(draw_figure.main)
 app.command("figures")(draw_figures.main)
+app.command("report")(write_report.main)
 
 
 def _show_version(wanted: bool) -> None:

@@ -7,13 +7,14 @@ code and data made it; another configuration does not go on from it.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dm2.storage import RunDirectory, StorageError, load_tensors, save_tensors
+from dm2.storage import RunDirectory, StorageError, load_tensors, read_json, save_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -154,6 +155,19 @@ def check_identity(path: Path, record: Mapping[str, Any], expected: Identity) ->
             f"{path}: made by another configuration than this one: {'; '.join(differing)}."
             " Put the old values back, or start the run over with --fresh (the same as deleting its folder)"
         )
+
+
+def changes_since_start(run: RunDirectory, identity: Identity) -> list[str]:
+    """Where the configuration that started or finished a run differs from the one at hand; empty if it may go on.
+
+    Damaged checkpoints tell nothing.
+    """
+    records = [read_json(run.record)] if run.record.exists() else []
+    for path in checkpoints(run):
+        with contextlib.suppress(StorageError):
+            records.append(load_tensors(path, kind=KIND)[1]["identity"])
+    found = [{key: record.get(key) for key in identity} for record in records]
+    return list(dict.fromkeys(line for record in found for line in differences(record, identity)))
 
 
 def differences(found: Any, expected: Any, name: str = "") -> list[str]:

@@ -10,7 +10,8 @@ from dm2 import cli
 from dm2.config import RunSettings
 
 CONFIG = str(Path(__file__).parent.parent / "config")
-STAGES = ["settings", "train", "sample", "evaluate", "aggregate-runs", "aggregate-demonstrations", "figure", "figures"]
+STAGES = ["settings", "train", "sample", "evaluate", "aggregate-runs", "aggregate-demonstrations"]
+STAGES += ["claims", "figure", "figures", "report"]
 
 
 def dm2_command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

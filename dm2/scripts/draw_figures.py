@@ -34,7 +34,7 @@ def main(
                 figure,
                 curves=results / scale / "learning_curves.csv",
                 demonstrations=results / scale / "demonstrations.csv",
-                paper=results / "paper" / "paper_curves.csv",
+                paper_curves=results / "paper" / "paper_curves.csv",
                 stem=figures / scale / figure,
                 configuration=json.dumps({"scale": scale}),
                 config_folder=config_folder,

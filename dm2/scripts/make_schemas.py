@@ -13,10 +13,10 @@ from dm2.scripts import options
 
 def schemas() -> dict[str, dict[str, Any]]:
     """The schemas by file name, made from the settings classes."""
-    from dm2.config import RunSettings
+    from dm2.config import RunSettings, Settings
     from dm2.experiments import AlgorithmsFile, DemonstrationSettings, ExperimentsFile, Scale
 
-    models = {
+    models: dict[str, type[Settings]] = {
         "algorithms": AlgorithmsFile,
         "demonstrations": DemonstrationSettings,
         "experiments": ExperimentsFile,

@@ -12,7 +12,12 @@ from dm2.errors import report_errors
 
 Settings = Annotated[Path, typer.Option(help="Settings file, YAML.", exists=True, dir_okay=False)]
 Output = Annotated[Path, typer.Option(help="File to write.", dir_okay=False)]
-Threads = Annotated[int, typer.Option(help="CPU threads for battles and networks.", min=1)]
+Threads = Annotated[int, typer.Option(help="CPU threads for the battles; the results are the same for any.", min=1)]
+Curves = Annotated[Path, typer.Option(help="learning_curves.csv of the scale.", exists=True, dir_okay=False)]
+DemonstrationTable = Annotated[
+    Path, typer.Option("--demonstrations", help="demonstrations.csv of the scale.", exists=True, dir_okay=False)
+]
+PaperCurves = Annotated[Path, typer.Option(help="The paper's learning curves.", exists=True, dir_okay=False)]
 ConfigFolder = Annotated[Path, typer.Option(help="Folder of config.yaml.", exists=True, file_okay=False)]
 
 

@@ -18,17 +18,26 @@ def main(
     ] = None,
     threads: options.Threads = 1,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget an earlier start or result of the run.")] = False,
+    fresh_if_changed: Annotated[
+        bool, typer.Option("--fresh-if-changed", help="The same if other settings, code or demonstrations made it.")
+    ] = False,
 ) -> None:
     """Train one run to its end; a stopped one goes on from its last checkpoint, a finished one is left alone."""
     from dm2.backends import env_spec
     from dm2.config import RunSettings
     from dm2.demonstrations import Demonstrations
-    from dm2.training import train
+    from dm2.resume import changes_since_start
+    from dm2.storage import RunDirectory
+    from dm2.training import run_identity, train
 
-    run_settings = RunSettings.from_yaml(settings)
-    spec = env_spec(run_settings.backend, run_settings.map_name)
+    run = RunSettings.from_yaml(settings)
+    spec = env_spec(run.backend, run.map_name)
     archive = None if demonstrations is None else Demonstrations.load(demonstrations, spec)
-    train(run_settings, run_directory, demonstrations=archive, threads=threads, fresh=fresh)
+    changes = changes_since_start(RunDirectory(run_directory), run_identity(run, spec, archive))
+    if fresh_if_changed and changes:
+        typer.echo(f"starting over, since the run was started otherwise: {'; '.join(changes)}", err=True)
+        fresh = True
+    train(run, run_directory, demonstrations=archive, threads=threads, fresh=fresh)
 
 
 if __name__ == "__main__":

@@ -24,10 +24,10 @@ def main(
     output: options.Output,
 ) -> None:
     """Write settings given as JSON to a YAML file, every default spelled out."""
-    from dm2.config import RunSettings
+    from dm2.config import RunSettings, Settings
     from dm2.experiments import DemonstrationSettings
 
-    model = {Kind.RUN: RunSettings, Kind.DEMONSTRATIONS: DemonstrationSettings}[kind]
+    model: type[Settings] = RunSettings if kind is Kind.RUN else DemonstrationSettings
     output.parent.mkdir(parents=True, exist_ok=True)
     model.from_mapping(json.loads(settings), "--settings").to_yaml(output)
 

@@ -11,6 +11,7 @@ from dm2.experiments import Matrix, Run, alternatives, unused_modules
 
 REPOSITORY = Path(workflow.basedir).parent
 PAPER_CURVES = str(REPOSITORY / "results" / "paper" / "paper_curves.csv")
+PAPER_DEMONSTRATIONS = str(REPOSITORY / "results" / "paper" / "demo_win_rates.csv")
 EXPERIMENTS = str(REPOSITORY / "config" / "experiments.yaml")
 SLOWEST_ENV_STEPS_PER_MINUTE = 12_000
 

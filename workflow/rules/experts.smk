@@ -47,4 +47,4 @@ rule train_expert:
         code=training_code,
     shell:
         "python -m dm2.scripts.train --settings {input.settings:q} --run-directory {params.run:q}"
-        " --threads {threads} >> {log:q} 2>&1"
+        " --fresh-if-changed --threads {threads} >> {log:q} 2>&1"

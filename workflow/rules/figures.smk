@@ -5,7 +5,7 @@ rule draw_figure:
     input:
         curves="results/{scale}/learning_curves.csv",
         demonstrations="results/{scale}/demonstrations.csv",
-        paper=PAPER_CURVES,
+        paper_curves=PAPER_CURVES,
         experiments=EXPERIMENTS,
     output:
         pdf="figures/{scale}/{figure}.pdf",
@@ -28,5 +28,31 @@ rule draw_figure:
         code=code_digest("dm2.scripts.draw_figure"),
     shell:
         "python -m dm2.scripts.draw_figure {wildcards.figure:q} --curves {input.curves:q}"
-        " --demonstrations {input.demonstrations:q} --paper {input.paper:q} --stem {params.stem:q}"
+        " --demonstrations {input.demonstrations:q} --paper-curves {input.paper_curves:q} --stem {params.stem:q}"
         " --config-folder {params.config_folder:q} --configuration {params.configuration:q} > {log:q} 2>&1"
+
+
+rule write_report:
+    input:
+        summary="results/{scale}/summary.csv",
+        demonstrations="results/{scale}/demonstrations.csv",
+        claims="results/{scale}/claims.csv",
+        figures=collect("figures/{{scale}}/{figure}.png", figure=FIGURES),
+    output:
+        "results/{scale}/report.html",
+    log:
+        "results/{scale}/logs/report.log",
+    benchmark:
+        "results/{scale}/benchmarks/report.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1024,
+        runtime=10,
+    params:
+        results="results/{scale}",
+        code=code_digest("dm2.scripts.write_report"),
+    shell:
+        "python -m dm2.scripts.write_report --results {params.results:q} --output {output:q} {input.figures:q}"
+        " > {log:q} 2>&1"

@@ -29,4 +29,4 @@ rule train_dm2:
         code=training_code,
     shell:
         "python -m dm2.scripts.train --settings {input.settings:q} --demonstrations {input.demonstrations:q}"
-        " --run-directory {params.run:q} --threads {threads} >> {log:q} 2>&1"
+        " --run-directory {params.run:q} --fresh-if-changed --threads {threads} >> {log:q} 2>&1"

@@ -50,3 +50,30 @@ rule aggregate_demonstrations:
         code=code_digest("dm2.scripts.aggregate_demonstrations"),
     shell:
         "python -m dm2.scripts.aggregate_demonstrations --output {output:q} {params.runs:q} > {log:q} 2>&1"
+
+
+rule judge_claims:
+    input:
+        curves="results/{scale}/learning_curves.csv",
+        demonstrations="results/{scale}/demonstrations.csv",
+        paper_curves=PAPER_CURVES,
+        paper_demonstrations=PAPER_DEMONSTRATIONS,
+    output:
+        table="results/{scale}/claims.csv",
+        markdown="results/{scale}/claims.md",
+    log:
+        "results/{scale}/logs/judge_claims.log",
+    benchmark:
+        "results/{scale}/benchmarks/judge_claims.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1024,
+        runtime=10,
+    params:
+        code=code_digest("dm2.scripts.judge_claims"),
+    shell:
+        "python -m dm2.scripts.judge_claims --curves {input.curves:q} --demonstrations {input.demonstrations:q}"
+        " --paper-curves {input.paper_curves:q} --paper-demonstrations {input.paper_demonstrations:q}"
+        " --output {output.table:q} --markdown {output.markdown:q} > {log:q} 2>&1"

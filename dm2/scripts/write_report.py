@@ -1,0 +1,25 @@
+"""Gather a scale's figures, tables and verdicts on one page (stage `write_report`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dm2.scripts import options
+
+
+def main(
+    figures: Annotated[list[Path], typer.Argument(help="Figures to show, PNG.", exists=True, dir_okay=False)],
+    results: Annotated[Path, typer.Option(help="Folder of the scale's tables.", exists=True, file_okay=False)],
+    output: options.Output,
+) -> None:
+    """Write one self-contained HTML page about a scale."""
+    from dm2.report import write_report
+
+    write_report(results, figures, output)
+
+
+if __name__ == "__main__":
+    options.run(main)
