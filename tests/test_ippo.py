@@ -8,7 +8,6 @@ import torch
 from fake_env import FakeEnv, FakeSpec
 from padded_ippo import padded_update
 
-from dm2 import ippo_kernels
 from dm2.config import IPPOSettings, QuirkSettings
 from dm2.ippo import (
     IPPO,
@@ -16,13 +15,11 @@ from dm2.ippo import (
     huber_loss,
     masked_log_softmax,
     normalise_advantages,
-    plain_policy_gradients,
-    plain_value_gradients,
     policy_objective,
     sample_actions,
     value_loss,
 )
-from dm2.nets import fold, forward
+from dm2.nets import forward
 from dm2.randomness import stream
 from dm2.rollout import collect
 
@@ -130,25 +127,6 @@ def test_update_equals_the_padded_computation(use_kernels, quirks):
     assert min(moved) > 1e-3
     torch.testing.assert_close(fresh.actor, expected_actor, rtol=0, atol=2e-6)
     torch.testing.assert_close(fresh.critic, expected_critic, rtol=0, atol=2e-6)
-
-
-@pytest.mark.parametrize("one_sided", [False, True])
-def test_kernel_gradients_equal_automatic_differentiation(one_sided):
-    ippo = learner()
-    ippo.learn(play(ippo))
-    episodes = play(ippo, first=50)
-    batch = ippo._batch(episodes, *agent_rewards(episodes))
-    for _ in range(4):  # away from the old policy, so that ratios and values are clipped
-        ippo.actor += 0.02 * torch.randn(ippo.actor.shape, generator=torch.Generator().manual_seed(2))
-        ippo.critic += 0.02 * torch.randn(ippo.critic.shape, generator=torch.Generator().manual_seed(3))
-    actor, critic = fold(ippo.actor, ippo.actor_shape), fold(ippo.critic, ippo.critic_shape)
-    policy_arguments = actor, batch.actor_rows, batch.actor_steps, SETTINGS
-    value_arguments = critic, batch.critic_rows, batch.critic_steps, SETTINGS, one_sided
-    found = *ippo_kernels.policy_gradients(*policy_arguments), *ippo_kernels.value_gradients(*value_arguments)
-    expected = *plain_policy_gradients(*policy_arguments), *plain_value_gradients(*value_arguments)
-    assert expected[1][:, 2].min() > 5 and float(found[1][:, 2].min()) > 5  # some ratios are clipped
-    for a, b in zip(found, expected, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-4, atol=2e-6, check_dtype=False)
 
 
 @pytest.mark.parametrize("absorbing_zeros", [True, False])
