@@ -114,4 +114,6 @@ def make_env(
     check_backend(backend)
     from dm2.battle import BattleEnv
 
-    return BattleEnv(map_name, n_battles, seed, n_threads=n_threads, regeneration_pays=regeneration_pays, autoreset=autoreset)
+    return BattleEnv(
+        map_name, n_battles, seed, n_threads=n_threads, regeneration_pays=regeneration_pays, autoreset=autoreset
+    )

@@ -152,7 +152,5 @@ class BattleEnv:
         outcome = [self.reward.copy(), self.battle_won.copy(), self.terminated.copy(), self.truncated.copy()]
         self._restarts[ended] += 1
         self._start(ended)
-        for buffer, kept in zip(
-            (self.reward, self.battle_won, self.terminated, self.truncated), outcome, strict=True
-        ):
+        for buffer, kept in zip((self.reward, self.battle_won, self.terminated, self.truncated), outcome, strict=True):
             buffer[:] = kept

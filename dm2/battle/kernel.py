@@ -20,7 +20,8 @@ READY, WINDING_UP, CHANNELLING = 0, 1, 2  # phases of an attack
 NOBODY = -1
 GRAVE = -1e6  # where the dead stand: out of everybody's reach
 FIXED_POINT = 4096.0  # positions are multiples of 1/4096
-# Directions tried when the straight way is blocked, in turn: (cos, sin) of 30, 60, 90 and 120 degrees.
+HALF_ROOT_3 = 0.8660254037844386
+DETOUR_SIGHT = 2.0  # map units ahead in which a blocked unit counts the bodies on either side
 DETOURS = np.array([[0.8660254, 0.5], [0.5, 0.8660254], [0.0, 1.0], [-0.5, 0.8660254]])
 
 _jit = numba.njit(cache=True, fastmath={"nsz", "arcp", "contract", "afn"}, error_model="numpy")
@@ -55,7 +56,7 @@ UNIT = np.dtype(
         ("weapon", "i1"),  # weapon of the running attack
         ("phase", "i1"),  # READY, WINDING_UP, CHANNELLING
         ("order", "i1"),  # NO_ORDER, MOVE, ATTACK (agents)
-        ("detour", "i1"),  # side on which the unit walks round an obstacle, 0 if none
+        ("detour", "i1"),  # > 0: walks round obstacles on their left for so many more loops; < 0: on their right
         ("alive", "?"),
     ],
     align=True,
@@ -172,6 +173,13 @@ def _nearest_agent(w: World, un: Units, u: int) -> int:
     return nearest
 
 
+@_jit
+def _call_help(w: World, un: Units, attacker: int, victim: int) -> None:
+    for v in range(w.rules[0].n_agents, un.shape[0]):
+        if un[v].alive and un[v].target == NOBODY and _distance(un, victim, v) <= w.rules[0].call_for_help_range:
+            un[v].target = attacker
+
+
 @_inline
 def _choose_target(w: World, un: Units, u: int, loop: int) -> None:
     """Enemy u keeps a target in reach; else it looks round and may take or swap one."""
@@ -188,6 +196,7 @@ def _choose_target(w: World, un: Units, u: int, loop: int) -> None:
             free = _distance(un, u, other) - w.kinds[u].radius - w.kinds[other].radius
             if target < 0 or w.rules[0].chase_nearest or free <= w.arms[0, u].range:
                 target = other
+                _call_help(w, un, target, u)
     un[u].target = target
 
 
@@ -217,13 +226,6 @@ def _hit(w: World, un: Units, u: int, target: int, weapon: int) -> None:
     un[target].since_hurt = 0.0
     if w.rules[0].retaliate and target >= w.rules[0].n_agents and un[target].target == NOBODY:
         _call_help(w, un, u, target)
-
-
-@_jit
-def _call_help(w: World, un: Units, attacker: int, victim: int) -> None:
-    for v in range(w.rules[0].n_agents, un.shape[0]):
-        if un[v].alive and un[v].target == NOBODY and _distance(un, victim, v) <= w.rules[0].call_for_help_range:
-            un[v].target = attacker
 
 
 @_inline
@@ -328,7 +330,9 @@ def _put(un: Units, u: int, x: float, y: float) -> None:
 def _is_idle(w: World, un: Units, u: int) -> bool:
     if u < w.rules[0].n_agents:
         return un[u].order == NO_ORDER and un[u].phase == READY
-    return un[u].target == NOBODY
+    dx, dy = w.rules[0].goal_x - un[u].x, w.rules[0].goal_y - un[u].y
+    arrived = dx * dx + dy * dy <= w.rules[0].arrival_radius * w.rules[0].arrival_radius
+    return un[u].target == NOBODY and arrived
 
 
 @_jit
@@ -349,21 +353,42 @@ def _push_aside(w: World, un: Units, u: int, v: int, x: float, y: float) -> bool
 
 
 @_jit
-def _detour(w: World, un: Units, u: int, v: int, dx: float, dy: float, step: float) -> None:
-    """Walk round obstacle v: the directions nearest to (dx, dy) first, on the side away from the obstacle."""
-    if un[u].detour == 0:
-        across = dx * (un[v].y - un[u].y) - dy * (un[v].x - un[u].x)
-        un[u].detour = -1 if across > 0.0 else 1
-    for attempt in range(2):
-        side = un[u].detour if attempt == 0 else -un[u].detour
-        for k in range(DETOURS.shape[0]):
-            cosine, sine = DETOURS[k, 0], DETOURS[k, 1] * side
-            x = un[u].x + step * (dx * cosine - dy * sine)
-            y = un[u].y + step * (dx * sine + dy * cosine)
-            if _walkable(w, x, y) and _blocker(w, un, u, x, y) == NOBODY:
-                un[u].detour = side
-                _put(un, u, x, y)
-                return
+def _free_side(w: World, un: Units, u: int, dx: float, dy: float) -> int:
+    """The side of (dx, dy) on which fewer bodies stand in the way: 1 left, -1 right."""
+    across = 0.0
+    for v in range(un.shape[0]):
+        x, y = un[v].x - un[u].x, un[v].y - un[u].y
+        ahead, aside = dx * x + dy * y, dx * y - dy * x
+        if v != u and ahead > 0.0 and x * x + y * y < DETOUR_SIGHT * DETOUR_SIGHT:
+            across += 1.0 if aside > 0.0 else -1.0 if aside < 0.0 else 0.0
+            across += 0.01 * aside
+    return -1 if across > 0.0 else 1
+
+
+@_jit
+def _detour(w: World, un: Units, u: int, dx: float, dy: float, step: float, blocked: bool) -> None:
+    """Walk round what stands in the way of (dx, dy), following its rim on one side until the way is free.
+
+    Headings are tried from the one nearest to the obstacle (60 degrees off the last heading, but not beyond the goal)
+    away from it, in turns of 30 degrees.
+    """
+    fresh = un[u].detour == 0
+    side = _free_side(w, un, u, dx, dy) if fresh else 1 if un[u].detour > 0 else -1
+    hx, hy = dx, dy
+    fx, fy = un[u].facing_x, un[u].facing_y
+    along, across = dx * fx + dy * fy, (dx * fy - dy * fx) * side
+    if not fresh and along < 0.5 and (across > 0.0 or along < 0.0):
+        hx, hy = 0.5 * fx + HALF_ROOT_3 * fy * side, 0.5 * fy - HALF_ROOT_3 * fx * side
+    for turn in range(10):
+        x, y = un[u].x + step * hx, un[u].y + step * hy
+        if _walkable(w, x, y) and _blocker(w, un, u, x, y) == NOBODY:
+            if fresh or blocked:
+                un[u].detour = side * w.rules[0].detour_memory
+            un[u].facing_x, un[u].facing_y = hx, hy
+            _put(un, u, x, y)
+            return
+        hx, hy = HALF_ROOT_3 * hx - 0.5 * hy * side, HALF_ROOT_3 * hy + 0.5 * hx * side
+    un[u].detour = -side * w.rules[0].detour_memory
 
 
 @_jit
@@ -397,17 +422,20 @@ def _walk(w: World, un: Units, u: int) -> None:
         return
     dx, dy = dx / distance, dy / distance
     step = min(w.kinds[u].speed, distance)
-    _turn(w, un, u, dx, dy)
     x, y = un[u].x + step * dx, un[u].y + step * dy
     if not _walkable(w, x, y):
         _slide(w, un, u, dx, dy, step)
         return
     obstacle = _blocker(w, un, u, x, y)
-    if obstacle == NOBODY or (_push_aside(w, un, u, obstacle, x, y) and _blocker(w, un, u, x, y) == NOBODY):
-        un[u].detour = 0
+    if obstacle != NOBODY and _push_aside(w, un, u, obstacle, x, y):
+        obstacle = _blocker(w, un, u, x, y)
+    if obstacle == NOBODY:
+        un[u].detour -= 1 if un[u].detour > 0 else -1 if un[u].detour < 0 else 0
+    if obstacle == NOBODY and (un[u].detour == 0 or dx * un[u].facing_x + dy * un[u].facing_y > 0.0):
+        _turn(w, un, u, dx, dy)
         _put(un, u, x, y)
     elif u < w.rules[0].n_agents or un[u].target >= 0 or distance > w.rules[0].arrival_radius:
-        _detour(w, un, u, obstacle, dx, dy, step)
+        _detour(w, un, u, dx, dy, step, obstacle != NOBODY)
 
 
 @_jit

@@ -150,6 +150,7 @@ class Mechanics(_Data):
     retaliate: bool
     call_for_help_range: float = Field(ge=0)
     start_delay_loops: int = Field(ge=0)
+    detour_memory_loops: int = Field(ge=1, le=100)
     arrival_radius: float = Field(ge=0)
     spawn_gap: float = Field(ge=0)
     spawn_angles_degrees: list[float] = Field(min_length=1)
@@ -203,6 +204,7 @@ RULES = np.dtype(
         ("loops_per_step", "i8"),
         ("search_interval", "i8"),  # loops
         ("start_delay", "i8"),  # loops
+        ("detour_memory", "i8"),  # loops
         ("allies_have_shields", "?"),
         ("enemies_have_shields", "?"),
         ("chase_nearest", "?"),
@@ -352,6 +354,7 @@ def _rules(battle_map: Map, map_size: int, n_types: int, roster: list[Unit], rul
         "episode_limit": battle_map.episode_limit,
         "search_interval": rules.search_interval_loops,
         "start_delay": rules.start_delay_loops,
+        "detour_memory": rules.detour_memory_loops,
         "allies_have_shields": roster[0].race == "protoss",
         "enemies_have_shields": enemies[0].race == "protoss",
         "goal_x": battle_map.allied_spawn[0],
