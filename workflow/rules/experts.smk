@@ -43,7 +43,7 @@ rule train_expert:
         mem_mb=lambda wildcards, attempt: 3072 * attempt,
         runtime=training_minutes,
     params:
-        run="results/{scale}/runs/{map_name}/{condition}/seed-{seed}",
+        run=lambda wildcards, output: Path(output.record).parent,
         code=training_code,
     shell:
         "python -m dm2.scripts.train --settings {input.settings:q} --run-directory {params.run:q}"

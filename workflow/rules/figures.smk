@@ -22,8 +22,8 @@ rule draw_figure:
         mem_mb=1024,
         runtime=10,
     params:
-        stem="figures/{scale}/{figure}",
-        config_folder=str(REPOSITORY / "config"),
+        stem=lambda wildcards, output: Path(output.pdf).with_suffix(""),
+        config_folder=lambda wildcards, input: Path(input.experiments).parent,
         configuration=json.dumps(config, sort_keys=True),
         code=code_digest("dm2.scripts.draw_figure"),
     shell:
@@ -51,7 +51,7 @@ rule write_report:
         mem_mb=1024,
         runtime=10,
     params:
-        results="results/{scale}",
+        results=lambda wildcards, output: Path(output[0]).parent,
         code=code_digest("dm2.scripts.write_report"),
     shell:
         "python -m dm2.scripts.write_report --results {params.results:q} --output {output:q} {input.figures:q}"

@@ -25,7 +25,7 @@ rule train_dm2:
         mem_mb=lambda wildcards, attempt: 3072 * attempt,
         runtime=training_minutes,
     params:
-        run="results/{scale}/runs/{map_name}/{condition}/seed-{seed}",
+        run=lambda wildcards, output: Path(output.record).parent,
         code=training_code,
     shell:
         "python -m dm2.scripts.train --settings {input.settings:q} --demonstrations {input.demonstrations:q}"
