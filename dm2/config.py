@@ -226,10 +226,10 @@ class QMIXSettings(Settings):
 class RMAPPOSettings(Settings):
     """R-MAPPO: one actor that all agents share, one critic that sees the global state."""
 
-    n_battles: Count = 8
-    """Battles played, all at once, per collection."""
+    n_battles: Count = 16
+    """Battles played, all at once, per collection; as episodes are whole, a matter of speed alone."""
     steps_per_update: Count = 3200
-    """Environment steps that are collected, in whole episodes, before an update."""
+    """Environment steps per update (the authors' 8 battles x 400 steps), as near as whole collections come."""
     ppo_epochs: Count = 15
     """Passes over the batch per update."""
     chunk_length: Count = 10

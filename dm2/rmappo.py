@@ -5,7 +5,7 @@ authors' public SMAC scripts. The actor sees what an agent of IPPO sees: own obs
 The critic sees the global state and, to tell whose value is asked for, the agent's observation and number; all but
 the number are zeros once the agent is dead ("agent-specific state" with "death masking").
 
-One update, once `steps_per_update` env steps are played with the current actor:
+One update, once about `steps_per_update` env steps are played with the current actor:
 
     values in the task's units = value normalisation^-1 (critic);  advantages A, returns R = A + values by GAE
     A is normalised by mean and deviation over the steps in which agents live
@@ -18,8 +18,8 @@ Both GRUs are trained on chunks of 10 steps, from the state that the chunk's fir
 with back-propagation through time inside the chunk. An end by the episode limit counts as an end, as it does there.
 
 Two things differ from the authors' code. There, 8 battles run for 400 steps, are cut where they stand, go on in the
-next batch and chunks run across the ends of episodes; here a batch is whole episodes, 8 at a time, until it has at
-least as many steps. There, the inputs are of the authors' own making (an actor also sees the last actions of visible
+next batch and chunks run across the ends of episodes; here a batch is whole episodes, as many collections of them as
+come nearest to as many steps. There, the inputs are of the authors' own making (an actor also sees the last actions of visible
 allies, a critic all units as from the agent); here they are SMAC's observation, and its global state before it.
 """
 
@@ -245,7 +245,8 @@ class RMAPPO:
     def learn(self, episodes: Episodes) -> dict[str, float]:
         """Keep a collection; update once there are enough steps, until then there is nothing to report."""
         self.pending.append(dataclasses.replace(episodes, extras={}))
-        if sum(waiting.rows for waiting in self.pending) < self.settings.steps_per_update:
+        half_a_collection = episodes.rows / 2  # one more would end further from the wanted number
+        if sum(waiting.rows for waiting in self.pending) + half_a_collection < self.settings.steps_per_update:
             return {}
         batch, self.pending = joined(self.pending), []
         return self.update(batch)
