@@ -21,23 +21,18 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from dm2.checks import check_shape
-from dm2.errors import UserError
 from dm2.randomness import stream
-from dm2.storage import StorageError, atomic_write, load_tensors, sha256_of_file
+from dm2.storage import StorageError, atomic_write
 
 if TYPE_CHECKING:  # torch takes seconds to import, and reading the metadata does not need it
-    from torch import Tensor
-
     from dm2.backends import BatchedEnv, EnvSpec
-    from dm2.config import RunSettings
-    from dm2.experiments import DemonstrationSettings
     from dm2.rollout import Episodes, Policy
 
 FORMAT = "dm2 demonstrations"
@@ -308,94 +303,6 @@ def assign(n_agents: int, episodes: int, concurrent: bool, joint: bool) -> list[
     ]
 
 
-def sample_archive(
-    settings: DemonstrationSettings, policies: Sequence[Path], *, threads: int = 1, progress: bool = True
-) -> Demonstrations:
-    """Sample what the settings of an archive ask for, from policy files.
-
-    Args:
-        settings: scale, map and source of the demonstrations.
-        policies: policy file of each expert run, in the order of `settings.experts`.
-        threads: of the battles.
-        progress: show a bar on a terminal, or lines in a log.
-
-    Returns:
-        Demonstrations whose metadata also tells scale, expert, checkpoint_percent, epsilon, and of each policy file
-        its path, sha256, algorithm, seed and env_steps.
-
-    Raises:
-        UserError: a policy file is missing, damaged, or of another map.
-    """
-    from dm2.backends import env_spec, make_env
-    from dm2.progress import ProgressReport
-
-    source, map_name = settings.source, settings.map_name
-    if len(policies) != len(settings.experts):
-        raise UserError(f"found {len(policies)} policy files, expected {len(settings.experts)}, one per expert seed")
-    experts = [_Expert.load(path, map_name) for path in policies]
-    run = experts[0].run
-    spec = env_spec(run.backend, map_name)
-    teams = [expert.policy(spec, source.epsilon) for expert in experts]
-    engine = partial(make_env, n_threads=threads, regeneration_pays=run.quirks.regeneration_pays)
-    sets = set(assign(spec.n_agents, source.episodes, source.concurrent, source.joint))
-    title = f"{map_name} {settings.name}"
-    with ProgressReport(title, source.episodes * len(sets), "episodes", enabled=progress) as report:
-        return sample_demonstrations(
-            teams,
-            spec,
-            partial(engine, run.backend, map_name),
-            seeds=source.expert_seeds,
-            episodes=source.episodes,
-            concurrent=source.concurrent,
-            joint=source.joint,
-            metadata={
-                "scale": settings.scale,
-                "expert": source.expert,
-                "checkpoint_percent": source.checkpoint_percent,
-                "epsilon": source.epsilon,
-                "policies": [expert.record() for expert in experts],
-            },
-            report=report.update,
-        )
-
-
-@dataclass(frozen=True)
-class _Expert:
-    """A policy file and the settings of the run that wrote it."""
-
-    path: Path
-    tensors: Mapping[str, Tensor]
-    run: RunSettings
-    env_steps: int
-
-    @classmethod
-    def load(cls, path: Path, map_name: str) -> _Expert:
-        """Read a policy file; refuses one of another map."""
-        from dm2.config import RunSettings
-
-        tensors, metadata = load_tensors(path, kind="policy")
-        run = RunSettings.from_mapping(metadata.get("settings"), f"settings in {path}")
-        if run.map_name != map_name:
-            raise UserError(f"{path}: found a policy for {run.map_name}, expected one for {map_name}")
-        return cls(path, tensors, run, metadata["env_steps"])
-
-    def policy(self, spec: EnvSpec, epsilon: float) -> Policy:
-        """The policy, ready to play."""
-        from dm2.policies import policy_from_state
-
-        return policy_from_state(spec, self.run.algorithm, self.tensors, str(self.path), epsilon=epsilon)
-
-    def record(self) -> dict[str, Any]:
-        """What the demonstrations' metadata tells of it."""
-        return {
-            "path": str(self.path),
-            "sha256": sha256_of_file(self.path),
-            "algorithm": self.run.algorithm,
-            "seed": self.run.seed,
-            "env_steps": self.env_steps,
-        }
-
-
 def sample_demonstrations(
     teams: Sequence[Policy],
     spec: EnvSpec,
@@ -414,7 +321,8 @@ def sample_demonstrations(
         teams: one policy if joint, else one per agent.
         spec: sizes of the map.
         make: opens battles, given their number and the seed.
-        seeds: one per team; a battle depends on its team's seed, its number and the policy.
+        seeds: one per team, by custom that of its training; a battle depends on its team's seed, its number and the
+            policy.
         episodes: N, per agent.
         concurrent: all agents get the same episodes.
         joint: all agents' episodes come from one team.

@@ -35,7 +35,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-PAIRS_PER_BLOCK = 450
+PAIRS_PER_BLOCK = 1000
 COLUMNS_MULTIPLE = 16
 
 # typed: with a plain 1.0 a kernel's float32 would become float64

@@ -129,7 +129,8 @@ def _check_demonstrations(spec: EnvSpec, settings: RunSettings, demonstrations: 
             f"demonstrations: found {found[0]} agents with {found[1]} numbers per observation, expected"
             f" {spec.n_agents} with {spec.obs_size} on {spec.map_name}; sample demonstrations on this map"
         )
-    for key, expected in settings.demonstrations or ():
+    assert settings.demonstrations is not None  # RunSettings asks for it with these rewards
+    for key, expected in settings.demonstrations.model_dump(mode="json").items():
         if demonstrations.metadata.get(key, expected) != expected:
             raise SettingsError(
                 f"demonstrations: found {key} {demonstrations.metadata[key]!r}, expected {expected!r} as in the run's"
