@@ -234,9 +234,11 @@ def load_tensors(
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             header = _checked_header(path, file.metadata() or {}, kind)
+            claimed = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+            _check_claims(path, claimed)
             if shapes is not None:
-                _check_shapes(path, {name: file.get_slice(name).get_shape() for name in file.keys()}, shapes)  # noqa: SIM118
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+                _check_shapes(path, claimed, shapes)
+            tensors = {name: file.get_tensor(name).clone() for name in claimed}
     except (safetensors.SafetensorError, OSError) as error:
         raise StorageError(_damaged(path, str(error))) from error
     if _digest(tensors, kind, header["metadata"]) != header["sha256"]:
@@ -294,6 +296,14 @@ def _checked_header(path: Path, header: Mapping[str, str], kind: str) -> Mapping
     if missing:
         raise StorageError(_damaged(path, f"its header lacks {', '.join(sorted(missing))}"))
     return header
+
+
+def _check_claims(path: Path, shapes: Mapping[str, Sequence[int]]) -> None:
+    """Refuse what the library lets pass: an empty tensor may claim axes of any length."""
+    size = path.stat().st_size
+    for name, shape in shapes.items():
+        if any(length > size for length in shape):
+            raise StorageError(_damaged(path, f"tensor {name!r} claims {list(shape)} in a file of {size} bytes"))
 
 
 def _check_shapes(path: Path, found: Mapping[str, Sequence[int]], expected: Mapping[str, Sequence[int]]) -> None:

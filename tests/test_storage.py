@@ -327,21 +327,22 @@ def header_and_data(header: object, data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "claim",
+    ("name", "claim"),
     [
-        {"shape": [9, 2**50]},
-        {"shape": [9, 2**50], "data_offsets": [0, 36 * 2**50]},
-        {"shape": [2**40, 2**40]},
-        {"data_offsets": [0, 2**63]},
+        ("weight", {"shape": [9, 2**50]}),
+        ("weight", {"shape": [9, 2**50], "data_offsets": [0, 36 * 2**50]}),
+        ("weight", {"shape": [2**40, 2**40]}),
+        ("weight", {"data_offsets": [0, 2**63]}),
+        ("none", {"shape": [0, 2**32, 2**32]}),
     ],
 )
-def test_a_huge_claimed_tensor_is_refused_before_memory_is_taken(tmp_path: Path, claim: dict) -> None:
+def test_a_huge_claimed_tensor_is_refused_before_memory_is_taken(tmp_path: Path, name: str, claim: dict) -> None:
     whole = policy_file(tmp_path).read_bytes()
     size = int.from_bytes(whole[:8], "little")
     header = json.loads(whole[8 : 8 + size])
     (tmp_path / "f").write_bytes(header_and_data(header, whole[8 + size :]))
     load_tensors(tmp_path / "f", kind="policy")
-    header["weight"].update(claim)
+    header[name].update(claim)
     (tmp_path / "f").write_bytes(header_and_data(header, whole[8 + size :]))
     with pytest.raises(StorageError, match="damaged"):
         load_tensors(tmp_path / "f", kind="policy")
