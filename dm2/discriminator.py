@@ -64,7 +64,7 @@ def own_rows(episodes: Episodes, kind: str) -> list[EpisodeRows]:
     return [episode_rows(agent, episodes.starts.numpy()) for agent in rows]
 
 
-def expert_rows(demonstrations: Demonstrations, kind: str) -> list[EpisodeRows]:
+def demonstration_rows(demonstrations: Demonstrations, kind: str) -> list[EpisodeRows]:
     """The rows of demonstrations, per agent."""
     return [
         episode_rows(inputs(torch.from_numpy(a.obs), torch.from_numpy(a.actions), kind).numpy(), a.starts)

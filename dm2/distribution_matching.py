@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from dm2.config import DiscriminatorSettings, IPPOSettings, RunSettings, SettingsError
-from dm2.discriminator import Discriminator, expert_rows, own_rows
+from dm2.config import DiscriminatorSettings, RunSettings, SettingsError
+from dm2.discriminator import Discriminator, demonstration_rows, own_rows
+from dm2.discriminator_kernels import EpisodeRows
 from dm2.ippo import IPPO, IPPOPolicy
 from dm2.rollout import Episodes
 
@@ -51,7 +52,7 @@ class DistributionMatching:
     Args:
         spec: sizes of the map.
         settings: of the run; the blocks `ippo` and `discriminator` must be there.
-        demonstrations: what the experts did, one set per agent.
+        demonstrations: what the experts did, one set per agent; None where a subclass has experts of its own.
 
     Raises:
         SettingsError: the demonstrations are of another map or another source, or demonstrations or updates have
@@ -60,16 +61,19 @@ class DistributionMatching:
 
     keeps_state = False
 
-    def __init__(self, spec: EnvSpec, settings: RunSettings, demonstrations: Demonstrations) -> None:
+    def __init__(self, spec: EnvSpec, settings: RunSettings, demonstrations: Demonstrations | None) -> None:
         if settings.ippo is None or settings.discriminator is None:
             raise SettingsError("settings: found no block ippo or no block discriminator, expected both")
-        _check_demonstrations(spec, settings, demonstrations)
-        _check_episodes(settings.discriminator, settings.ippo, demonstrations)
+        check_episodes(settings.discriminator, "ippo.episodes_per_update", settings.ippo.episodes_per_update)
         self.settings = settings
         self.discriminator_settings = settings.discriminator
         self.ippo = IPPO(spec, settings.ippo, settings.quirks, settings.seed)
         self.discriminator = Discriminator(spec, settings.discriminator, settings.quirks, settings.seed)
-        self.expert = expert_rows(demonstrations, settings.discriminator.input)
+        self.demonstrations: list[EpisodeRows] = []
+        if demonstrations is not None:
+            _check_demonstrations(spec, settings, demonstrations)
+            check_episodes(settings.discriminator, "demonstrations.episodes", demonstrations.n_episodes)
+            self.demonstrations = demonstration_rows(demonstrations, settings.discriminator.input)
 
     @property
     def episodes_per_update(self) -> int:
@@ -84,6 +88,10 @@ class DistributionMatching:
         """The current actors, each taking its most probable action."""
         return self.ippo.greedy_policy()
 
+    def expert_rows(self, episodes: Episodes) -> list[EpisodeRows]:
+        """What the discriminators are shown as the experts' in this update, per agent."""
+        return self.demonstrations
+
     def learn(self, episodes: Episodes) -> dict[str, float]:
         """One update: discriminators first, then policies and critics on the reward that they pay.
 
@@ -92,7 +100,7 @@ class DistributionMatching:
             the steps in which they live.
         """
         kind, weight = self.discriminator_settings.input, self.discriminator_settings.reward_weight
-        metrics = self.discriminator.update(self.expert, own_rows(episodes, kind))
+        metrics = self.discriminator.update(self.expert_rows(episodes), own_rows(episodes, kind))
         logits, zero_logit = self.discriminator.logits(episodes)
         rewards = matching_reward(episodes.reward, logits, self.settings.reward, weight)
         absorbing_reward = matching_reward(0.0, zero_logit, self.settings.reward, weight)
@@ -138,14 +146,10 @@ def _check_demonstrations(spec: EnvSpec, settings: RunSettings, demonstrations: 
             )
 
 
-def _check_episodes(discriminator: DiscriminatorSettings, ippo: IPPOSettings, demonstrations: Demonstrations) -> None:
+def check_episodes(discriminator: DiscriminatorSettings, name: str, episodes: int) -> None:
     """Refuse minibatches of more episodes than there are."""
-    for name, episodes in (
-        ("demonstrations.episodes", demonstrations.n_episodes),
-        ("ippo.episodes_per_update", ippo.episodes_per_update),
-    ):
-        if episodes < discriminator.batch_episodes:
-            raise SettingsError(
-                f"discriminator.batch_episodes: found {discriminator.batch_episodes}, more than {name}"
-                f" ({episodes}), from which they are drawn; lower the one or raise the other"
-            )
+    if episodes < discriminator.batch_episodes:
+        raise SettingsError(
+            f"discriminator.batch_episodes: found {discriminator.batch_episodes}, more than {name} ({episodes}), from"
+            " which they are drawn; lower the one or raise the other"
+        )
