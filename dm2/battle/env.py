@@ -74,7 +74,7 @@ class BattleEnv:
         self.terminated, self.truncated = status["terminated"], status["truncated"]
         self.final_obs, self.final_state = np.zeros_like(self.obs), np.zeros_like(self.state)
         self._seed, self._autoreset, self._regeneration_pays = seed, autoreset, regeneration_pays
-        self._n_threads = min(n_threads, numba.config.NUMBA_NUM_THREADS)
+        self._n_threads = min(n_threads, numba.get_num_threads())
         self._episodes = np.arange(n_battles, dtype=np.int64)
         self._restarts = np.zeros(n_battles, dtype=np.int64)
         self._final_dead = np.zeros((2, n_battles), dtype=np.int64)
@@ -121,7 +121,7 @@ class BattleEnv:
         """
         self._check(actions)
         if self._n_threads == 1:
-            kernel.step_serial(self.world, self.battles, actions, self._regeneration_pays, 0, self.n_battles)
+            kernel.step_serial(self.world, self.battles, actions, self._regeneration_pays)
         else:
             before = numba.get_num_threads()
             numba.set_num_threads(self._n_threads)
@@ -140,7 +140,8 @@ class BattleEnv:
         if battle >= 0:
             available = np.flatnonzero(self.avail_actions[battle, agent]).tolist()
             raise ValueError(
-                f"battle {battle}, agent {agent}: action {actions[battle, agent]} is not available; available: {available}"
+                f"battle {battle}, agent {agent}: action {actions[battle, agent]} is not available;"
+                f" available: {available}"
             )
 
     def _restart_ended(self) -> None:

@@ -8,7 +8,7 @@ docs/simulator.md lists where each comes from.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -24,16 +24,15 @@ HALF_ROOT_3 = 0.8660254037844386
 DETOUR_SIGHT = 2.0  # map units ahead in which a blocked unit counts the bodies on either side
 DETOURS = np.array([[0.8660254, 0.5], [0.5, 0.8660254], [0.0, 1.0], [-0.5, 0.8660254]])
 
-_jit = numba.njit(cache=True, fastmath={"nsz", "arcp", "contract", "afn"}, error_model="numpy")
-_inline = numba.njit(cache=True, fastmath={"nsz", "arcp", "contract", "afn"}, error_model="numpy", forceinline=True)
-
-
-Units = np.ndarray  # UNIT [U]: the units of one battle
+# Only the entry points are kept on disk: a function read back from there cannot be inlined into its callers.
+# Without numba's reference counts (nothing here allocates) a step takes a third of the time.
+_FLAGS: dict[str, Any] = {"_nrt": False, "fastmath": {"nsz", "arcp", "contract", "afn"}, "error_model": "numpy"}
+_jit = numba.njit(**_FLAGS)
+_inline = numba.njit(forceinline=True, **_FLAGS)
+_entry = numba.njit(cache=True, **_FLAGS)
 
 UNIT = np.dtype(
     [
-        ("x", "f8"),  # map units
-        ("y", "f8"),
         ("facing_x", "f8"),  # unit vector
         ("facing_y", "f8"),
         ("health", "f8"),
@@ -75,9 +74,22 @@ STATUS = np.dtype(
 )
 
 
+Record = Any  # an element of a structured array
+
+
+class Units(NamedTuple):
+    """The units of one battle; positions apart from the rest, so that the loops over pairs run on whole vectors."""
+
+    x: np.ndarray  # float64 [U], map units
+    y: np.ndarray
+    of: np.ndarray  # UNIT [U]
+
+
 class Battles(NamedTuple):
     """E battles of U units, agents first."""
 
+    x: np.ndarray  # float64 [E, U], map units
+    y: np.ndarray
     units: np.ndarray  # UNIT [E, U]
     status: np.ndarray  # STATUS [E]
     last_actions: np.ndarray  # int64 [E, A]; NOBODY before the first step
@@ -90,6 +102,8 @@ def allocate(world: World, n_battles: int, obs_size: int, state_size: int) -> Ba
     """Zeroed buffers for `n_battles` battles."""
     n_agents, n_units = int(world.rules[0]["n_agents"]), world.kinds.shape[0]
     return Battles(
+        x=np.zeros((n_battles, n_units)),
+        y=np.zeros((n_battles, n_units)),
         units=np.zeros((n_battles, n_units), dtype=UNIT),
         status=np.zeros(n_battles, dtype=STATUS),
         last_actions=np.zeros((n_battles, n_agents), dtype=np.int64),
@@ -108,7 +122,7 @@ def _mix(value: np.uint64) -> np.uint64:
     return value ^ (value >> np.uint64(31))
 
 
-@_jit
+@_entry
 def battle_key(seed: np.uint64, episode: np.uint64, restart: np.uint64) -> np.uint64:
     """The random key of one battle: a function of seed, episode number and restart count alone."""
     return _mix(_mix(_mix(seed) ^ episode) ^ restart)
@@ -123,7 +137,7 @@ def _uniform(key: np.uint64, unit: int, counter: int) -> float:
 
 @_inline
 def _distance(un: Units, u: int, v: int) -> float:
-    dx, dy = un[v].x - un[u].x, un[v].y - un[u].y
+    dx, dy = un.x[v] - un.x[u], un.y[v] - un.y[u]
     return np.sqrt(dx * dx + dy * dy)
 
 
@@ -135,55 +149,56 @@ def _walkable(w: World, x: float, y: float) -> bool:
 @_inline
 def _cancel_attack(un: Units, u: int) -> None:
     """Drop a running attack. Before its damage point no cooldown is spent."""
-    if un[u].phase == WINDING_UP:
-        un[u].cooldown = 0.0
-    un[u].phase = READY
-    un[u].hold_loops = 0.0
+    if un.of[u].phase == WINDING_UP:
+        un.of[u].cooldown = 0.0
+    un.of[u].phase = READY
+    un.of[u].hold_loops = 0.0
 
 
-@_jit
+@_inline
 def _give_order(w: World, un: Units, u: int, action: int) -> None:
     if action == 0:
         return
     if action >= 6:
         target = w.rules[0].n_agents + action - 6
-        if un[u].order != ATTACK or un[u].target != target:
+        if un.of[u].order != ATTACK or un.of[u].target != target:
             _cancel_attack(un, u)
-        un[u].order = ATTACK
-        un[u].target = target
+        un.of[u].order = ATTACK
+        un.of[u].target = target
         return
     _cancel_attack(un, u)
-    un[u].target = NOBODY
-    un[u].order = NO_ORDER if action == 1 else MOVE
-    un[u].goal_x = un[u].x + MOVE_DISTANCE * ((action == 4) - (action == 5))
-    un[u].goal_y = un[u].y + MOVE_DISTANCE * ((action == 2) - (action == 3))
+    un.of[u].target = NOBODY
+    un.of[u].order = NO_ORDER if action == 1 else MOVE
+    un.of[u].goal_x = un.x[u] + MOVE_DISTANCE * ((action == 4) - (action == 5))
+    un.of[u].goal_y = un.y[u] + MOVE_DISTANCE * ((action == 2) - (action == 3))
 
 
-@_jit
+@_inline
 def _nearest_agent(w: World, un: Units, u: int) -> int:
     """The agent nearest to enemy u in free space, if it is within the scan range; NOBODY otherwise."""
     nearest, least = NOBODY, w.kinds[u].scan_range + w.kinds[u].radius
-    x, y = un[u].x, un[u].y
+    x, y = un.x[u], un.y[u]
     for v in range(w.rules[0].n_agents):
-        dx, dy = un[v].x - x, un[v].y - y
-        bound = least + w.kinds[v].radius
+        dx, dy = un.x[v] - x, un.y[v] - y
+        radius = w.kinds[v].radius
+        bound = least + radius
         squared = dx * dx + dy * dy
         if squared < bound * bound:
-            nearest, least = v, np.sqrt(squared) - w.kinds[v].radius
+            nearest, least = v, np.sqrt(squared) - radius
     return nearest
 
 
 @_jit
 def _call_help(w: World, un: Units, attacker: int, victim: int) -> None:
-    for v in range(w.rules[0].n_agents, un.shape[0]):
-        if un[v].alive and un[v].target == NOBODY and _distance(un, victim, v) <= w.rules[0].call_for_help_range:
-            un[v].target = attacker
+    for v in range(w.rules[0].n_agents, un.of.shape[0]):
+        if un.of[v].alive and un.of[v].target == NOBODY and _distance(un, victim, v) <= w.rules[0].call_for_help_range:
+            un.of[v].target = attacker
 
 
 @_inline
 def _choose_target(w: World, un: Units, u: int, loop: int) -> None:
     """Enemy u keeps a target in reach; else it looks round and may take or swap one."""
-    target = un[u].target
+    target = un.of[u].target
     if target >= 0:
         free = _distance(un, u, target) - w.kinds[u].radius - w.kinds[target].radius
         if free <= w.arms[0, u].range:
@@ -197,20 +212,20 @@ def _choose_target(w: World, un: Units, u: int, loop: int) -> None:
             if target < 0 or w.rules[0].chase_nearest or free <= w.arms[0, u].range:
                 target = other
                 _call_help(w, un, target, u)
-    un[u].target = target
+    un.of[u].target = target
 
 
 @_inline
 def _turn(w: World, un: Units, u: int, x: float, y: float) -> bool:
     """Turn unit u towards the unit vector (x, y), as far as one loop allows; True when it faces that way."""
-    fx, fy = un[u].facing_x, un[u].facing_y
+    fx, fy = un.of[u].facing_x, un.of[u].facing_y
     dot = fx * x + fy * y
     if dot >= w.rules[0].turn_cos:
-        un[u].facing_x, un[u].facing_y = x, y
+        un.of[u].facing_x, un.of[u].facing_y = x, y
         return True
     sine = w.rules[0].turn_sin if fx * y - fy * x >= 0.0 else -w.rules[0].turn_sin
     fx, fy = fx * w.rules[0].turn_cos - fy * sine, fx * sine + fy * w.rules[0].turn_cos
-    un[u].facing_x, un[u].facing_y = fx, fy
+    un.of[u].facing_x, un.of[u].facing_y = fx, fy
     return fx * x + fy * y >= w.rules[0].facing_cos
 
 
@@ -218,42 +233,44 @@ def _turn(w: World, un: Units, u: int, x: float, y: float) -> bool:
 def _hit(w: World, un: Units, u: int, target: int, weapon: int) -> None:
     """One hit: shields first, undiminished by armour; what is left goes to health, less armour."""
     left = w.damage[weapon, u, target]
-    absorbed = min(un[target].shield, left)
-    un[target].shield -= absorbed
+    absorbed = min(un.of[target].shield, left)
+    un.of[target].shield -= absorbed
     left -= absorbed
     if left > 0.0:
-        un[target].health -= max(left - w.kinds[target].armour, w.rules[0].minimum_damage)
-    un[target].since_hurt = 0.0
-    if w.rules[0].retaliate and target >= w.rules[0].n_agents and un[target].target == NOBODY:
+        un.of[target].health -= max(left - w.kinds[target].armour, w.rules[0].minimum_damage)
+    un.of[target].since_hurt = 0.0
+    if w.rules[0].retaliate and target >= w.rules[0].n_agents and un.of[target].target == NOBODY:
         _call_help(w, un, u, target)
 
 
 @_inline
 def _fire(w: World, un: Units, u: int, target: int) -> None:
     """The damage point: the weapon hits or its missile starts."""
-    weapon = un[u].weapon
-    un[u].phase = READY
-    un[u].hold_loops = w.rules[0].backswing_holds * w.arms[weapon, u].backswing
+    weapon = un.of[u].weapon
+    un.of[u].phase = READY
+    un.of[u].hold_loops = w.rules[0].backswing_holds * w.arms[weapon, u].backswing
     if w.arms[weapon, u].missile_speed > 0.0:
-        un[u].missile_target = target
-        un[u].missile_weapon = weapon
-        un[u].missile_x, un[u].missile_y = un[u].x, un[u].y
+        un.of[u].missile_target = target
+        un.of[u].missile_weapon = weapon
+        un.of[u].missile_x, un.of[u].missile_y = un.x[u], un.y[u]
         return
     _hit(w, un, u, target, weapon)
     if w.arms[weapon, u].hit_interval > 0.0:
-        un[u].phase = CHANNELLING
-        un[u].phase_loops = w.arms[weapon, u].hit_interval
+        un.of[u].phase = CHANNELLING
+        un.of[u].phase_loops = w.arms[weapon, u].hit_interval
 
 
 @_inline
 def _begin_attack(w: World, un: Units, u: int, target: int, weapon: int) -> None:
     delay = w.rules[0].cooldown_delay_low
-    delay += (w.rules[0].cooldown_delay_high - w.rules[0].cooldown_delay_low) * _uniform(un[u].key, u, un[u].shots)
-    un[u].shots += 1
-    un[u].cooldown = max(1.0, w.arms[weapon, u].period + delay)
-    un[u].weapon = weapon
-    un[u].phase = WINDING_UP
-    un[u].phase_loops = w.arms[weapon, u].damage_point
+    delay += (w.rules[0].cooldown_delay_high - w.rules[0].cooldown_delay_low) * _uniform(
+        un.of[u].key, u, un.of[u].shots
+    )
+    un.of[u].shots += 1
+    un.of[u].cooldown = max(1.0, w.arms[weapon, u].period + delay)
+    un.of[u].weapon = weapon
+    un.of[u].phase = WINDING_UP
+    un.of[u].phase_loops = w.arms[weapon, u].damage_point
     if w.arms[weapon, u].damage_point <= 0.0:
         _fire(w, un, u, target)
 
@@ -261,78 +278,88 @@ def _begin_attack(w: World, un: Units, u: int, target: int, weapon: int) -> None
 @_inline
 def _continue_attack(w: World, un: Units, u: int) -> bool:
     """Advance a running attack by one loop; True while it binds the unit to its place."""
-    target = un[u].target
-    un[u].phase_loops -= 1.0
-    if un[u].phase == CHANNELLING:
+    target = un.of[u].target
+    un.of[u].phase_loops -= 1.0
+    if un.of[u].phase == CHANNELLING:
         if target < 0:  # died after the first hit
-            un[u].phase = READY
+            un.of[u].phase = READY
             return False
-        if un[u].phase_loops <= 0.0:
-            un[u].phase = READY
-            _hit(w, un, u, target, un[u].weapon)
+        if un.of[u].phase_loops <= 0.0:
+            un.of[u].phase = READY
+            _hit(w, un, u, target, un.of[u].weapon)
         return w.rules[0].second_hit_holds
-    reach = w.arms[un[u].weapon, u].range + w.rules[0].range_slop
+    reach = w.arms[un.of[u].weapon, u].range + w.rules[0].range_slop
     if target < 0 or _distance(un, u, target) - w.kinds[u].radius - w.kinds[target].radius > reach:
         _cancel_attack(un, u)
         return False
-    if un[u].phase_loops <= 0.0:
+    if un.of[u].phase_loops <= 0.0:
         _fire(w, un, u, target)
     return True
 
 
-@_jit
+@_inline
 def _decide(w: World, un: Units, u: int, loop: int) -> bool:
     """Unit u's decision and fire in this loop; True if it wants to walk (to its target or its goal)."""
-    un[u].cooldown -= 1.0
-    un[u].hold_loops -= 1.0
-    if un[u].target >= 0 and not un[un[u].target].alive:
-        un[u].target = NOBODY
-        if un[u].order == ATTACK:
-            un[u].order = NO_ORDER
-    if un[u].phase != READY and _continue_attack(w, un, u):
+    me, kind = un.of[u], w.kinds[u]
+    me.cooldown -= 1.0
+    me.hold_loops -= 1.0
+    if me.target >= 0 and not un.of[me.target].alive:
+        me.target = NOBODY
+        if me.order == ATTACK:
+            me.order = NO_ORDER
+    if me.phase != READY and _continue_attack(w, un, u):
         return False
-    if u >= w.rules[0].n_agents and un[u].phase == READY:
+    if u < w.rules[0].n_agents:
+        if me.order != ATTACK:
+            return me.order == MOVE
+    elif me.phase == READY:
         _choose_target(w, un, u, loop)
-    target = un[u].target
+    target = me.target
     if target < 0:
-        return un[u].order == MOVE or u >= w.rules[0].n_agents
-    dx, dy = un[target].x - un[u].x, un[target].y - un[u].y
+        return True
+    dx, dy = un.x[target] - un.x[u], un.y[target] - un.y[u]
     distance = np.sqrt(dx * dx + dy * dy)
-    free = distance - w.kinds[u].radius - w.kinds[target].radius
+    free = distance - kind.radius - w.kinds[target].radius
     if free > w.arms[0, u].range:
-        return un[u].hold_loops <= 0.0
+        return me.hold_loops <= 0.0
     scale = 1.0 / max(distance, 1e-9)
-    if _turn(w, un, u, dx * scale, dy * scale) and un[u].cooldown <= 0.0 and un[u].phase == READY:
+    if _turn(w, un, u, dx * scale, dy * scale) and me.cooldown <= 0.0 and me.phase == READY:
         _begin_attack(w, un, u, target, 1 if free <= w.arms[1, u].range else 0)
     return False
 
 
 @_jit
-def _blocker(w: World, un: Units, u: int, x: float, y: float) -> int:
+def _blocker(body2: np.ndarray, un: Units, u: int, x: float, y: float) -> int:
     """The first unit that u would press into at (x, y) more than it does now; NOBODY if the place is free."""
-    for v in range(un.shape[0]):
-        dx, dy = un[v].x - x, un[v].y - y
+    near, bodies = 0, body2[u]
+    for v in range(bodies.shape[0]):  # without branches, so that it runs on whole vectors
+        dx, dy = un.x[v] - x, un.y[v] - y
+        near += dx * dx + dy * dy < bodies[v]
+    if near == 0:
+        return NOBODY
+    for v in range(bodies.shape[0]):
+        dx, dy = un.x[v] - x, un.y[v] - y
         squared = dx * dx + dy * dy
-        if squared < w.body2[u, v] and v != u:
-            nowx, nowy = un[v].x - un[u].x, un[v].y - un[u].y
-            if squared < nowx * nowx + nowy * nowy:
+        if squared < bodies[v]:
+            dx, dy = un.x[v] - un.x[u], un.y[v] - un.y[u]
+            if squared < dx * dx + dy * dy:
                 return v
     return NOBODY
 
 
 @_inline
 def _put(un: Units, u: int, x: float, y: float) -> None:
-    un[u].x = np.floor(x * FIXED_POINT + 0.5) * (1.0 / FIXED_POINT)
-    un[u].y = np.floor(y * FIXED_POINT + 0.5) * (1.0 / FIXED_POINT)
+    un.x[u] = np.floor(x * FIXED_POINT + 0.5) * (1.0 / FIXED_POINT)
+    un.y[u] = np.floor(y * FIXED_POINT + 0.5) * (1.0 / FIXED_POINT)
 
 
 @_inline
 def _is_idle(w: World, un: Units, u: int) -> bool:
     if u < w.rules[0].n_agents:
-        return un[u].order == NO_ORDER and un[u].phase == READY
-    dx, dy = w.rules[0].goal_x - un[u].x, w.rules[0].goal_y - un[u].y
+        return un.of[u].order == NO_ORDER and un.of[u].phase == READY
+    dx, dy = w.rules[0].goal_x - un.x[u], w.rules[0].goal_y - un.y[u]
     arrived = dx * dx + dy * dy <= w.rules[0].arrival_radius * w.rules[0].arrival_radius
-    return un[u].target == NOBODY and arrived
+    return un.of[u].target == NOBODY and arrived
 
 
 @_jit
@@ -340,13 +367,13 @@ def _push_aside(w: World, un: Units, u: int, v: int, x: float, y: float) -> bool
     """Move u's idle comrade v out of (x, y), straight away from it; True if that freed the place."""
     if (u < w.rules[0].n_agents) != (v < w.rules[0].n_agents) or not _is_idle(w, un, v):
         return False
-    dx, dy = un[v].x - x, un[v].y - y
+    dx, dy = un.x[v] - x, un.y[v] - y
     distance = np.sqrt(dx * dx + dy * dy)
     if distance < 1e-6:
         return False
     scale = (np.sqrt(w.body2[u, v]) + 1.0 / FIXED_POINT) / distance
     px, py = x + dx * scale, y + dy * scale
-    if not _walkable(w, px, py) or _blocker(w, un, v, px, py) != NOBODY:
+    if not _walkable(w, px, py) or _blocker(w.body2, un, v, px, py) != NOBODY:
         return False
     _put(un, v, px, py)
     return True
@@ -356,8 +383,8 @@ def _push_aside(w: World, un: Units, u: int, v: int, x: float, y: float) -> bool
 def _free_side(w: World, un: Units, u: int, dx: float, dy: float) -> int:
     """The side of (dx, dy) on which fewer bodies stand in the way: 1 left, -1 right."""
     across = 0.0
-    for v in range(un.shape[0]):
-        x, y = un[v].x - un[u].x, un[v].y - un[u].y
+    for v in range(un.of.shape[0]):
+        x, y = un.x[v] - un.x[u], un.y[v] - un.y[u]
         ahead, aside = dx * x + dy * y, dx * y - dy * x
         if v != u and ahead > 0.0 and x * x + y * y < DETOUR_SIGHT * DETOUR_SIGHT:
             across += 1.0 if aside > 0.0 else -1.0 if aside < 0.0 else 0.0
@@ -372,160 +399,163 @@ def _detour(w: World, un: Units, u: int, dx: float, dy: float, step: float, bloc
     Headings are tried from the one nearest to the obstacle (60 degrees off the last heading, but not beyond the goal)
     away from it, in turns of 30 degrees.
     """
-    fresh = un[u].detour == 0
-    side = _free_side(w, un, u, dx, dy) if fresh else 1 if un[u].detour > 0 else -1
+    fresh = un.of[u].detour == 0
+    side = _free_side(w, un, u, dx, dy) if fresh else 1 if un.of[u].detour > 0 else -1
     hx, hy = dx, dy
-    fx, fy = un[u].facing_x, un[u].facing_y
+    fx, fy = un.of[u].facing_x, un.of[u].facing_y
     along, across = dx * fx + dy * fy, (dx * fy - dy * fx) * side
     if not fresh and along < 0.5 and (across > 0.0 or along < 0.0):
         hx, hy = 0.5 * fx + HALF_ROOT_3 * fy * side, 0.5 * fy - HALF_ROOT_3 * fx * side
-    for turn in range(10):
-        x, y = un[u].x + step * hx, un[u].y + step * hy
-        if _walkable(w, x, y) and _blocker(w, un, u, x, y) == NOBODY:
+    for _turn_number in range(10):
+        x, y = un.x[u] + step * hx, un.y[u] + step * hy
+        if _walkable(w, x, y) and _blocker(w.body2, un, u, x, y) == NOBODY:
             if fresh or blocked:
-                un[u].detour = side * w.rules[0].detour_memory
-            un[u].facing_x, un[u].facing_y = hx, hy
+                un.of[u].detour = side * w.rules[0].detour_memory
+            un.of[u].facing_x, un.of[u].facing_y = hx, hy
             _put(un, u, x, y)
             return
         hx, hy = HALF_ROOT_3 * hx - 0.5 * hy * side, HALF_ROOT_3 * hy + 0.5 * hx * side
-    un[u].detour = -side * w.rules[0].detour_memory
+    un.of[u].detour = -side * w.rules[0].detour_memory
 
 
 @_jit
 def _slide(w: World, un: Units, u: int, dx: float, dy: float, step: float) -> None:
     """The straight way leaves the walkable ground: keep the part of the step that stays on it."""
-    x, y = un[u].x, un[u].y
-    if _walkable(w, x + step * dx, y) and _blocker(w, un, u, x + step * dx, y) == NOBODY:
+    x, y = un.x[u], un.y[u]
+    if _walkable(w, x + step * dx, y) and _blocker(w.body2, un, u, x + step * dx, y) == NOBODY:
         _put(un, u, x + step * dx, y)
-    elif _walkable(w, x, y + step * dy) and _blocker(w, un, u, x, y + step * dy) == NOBODY:
+    elif _walkable(w, x, y + step * dy) and _blocker(w.body2, un, u, x, y + step * dy) == NOBODY:
         _put(un, u, x, y + step * dy)
 
 
 @_inline
 def _goal(w: World, un: Units, u: int) -> tuple[float, float]:
-    target = un[u].target
+    target = un.of[u].target
     if target >= 0:
-        return un[target].x, un[target].y
+        return un.x[target], un.y[target]
     if u < w.rules[0].n_agents:
-        return un[u].goal_x, un[u].goal_y
+        return un.of[u].goal_x, un.of[u].goal_y
     return w.rules[0].goal_x, w.rules[0].goal_y
 
 
-@_jit
+@_inline
 def _walk(w: World, un: Units, u: int) -> None:
+    me = un.of[u]
     goal_x, goal_y = _goal(w, un, u)
-    dx, dy = goal_x - un[u].x, goal_y - un[u].y
+    dx, dy = goal_x - un.x[u], goal_y - un.y[u]
     distance = np.sqrt(dx * dx + dy * dy)
     if distance < 1e-3:
-        if un[u].order == MOVE:
-            un[u].order = NO_ORDER
+        if me.order == MOVE:
+            me.order = NO_ORDER
         return
-    dx, dy = dx / distance, dy / distance
+    scale = 1.0 / distance
+    dx, dy = dx * scale, dy * scale
     step = min(w.kinds[u].speed, distance)
-    x, y = un[u].x + step * dx, un[u].y + step * dy
+    x, y = un.x[u] + step * dx, un.y[u] + step * dy
     if not _walkable(w, x, y):
         _slide(w, un, u, dx, dy, step)
         return
-    obstacle = _blocker(w, un, u, x, y)
+    obstacle = _blocker(w.body2, un, u, x, y)
     if obstacle != NOBODY and _push_aside(w, un, u, obstacle, x, y):
-        obstacle = _blocker(w, un, u, x, y)
+        obstacle = _blocker(w.body2, un, u, x, y)
     if obstacle == NOBODY:
-        un[u].detour -= 1 if un[u].detour > 0 else -1 if un[u].detour < 0 else 0
-    if obstacle == NOBODY and (un[u].detour == 0 or dx * un[u].facing_x + dy * un[u].facing_y > 0.0):
+        me.detour -= 1 if me.detour > 0 else -1 if me.detour < 0 else 0
+    if obstacle == NOBODY and (me.detour == 0 or dx * me.facing_x + dy * me.facing_y > 0.0):
         _turn(w, un, u, dx, dy)
         _put(un, u, x, y)
-    elif u < w.rules[0].n_agents or un[u].target >= 0 or distance > w.rules[0].arrival_radius:
+    elif u < w.rules[0].n_agents or me.target >= 0 or distance > w.rules[0].arrival_radius:
         _detour(w, un, u, dx, dy, step, obstacle != NOBODY)
 
 
-@_jit
+@_inline
 def _walk_all(w: World, un: Units, n_walkers: int) -> None:
     """Move the walkers listed, those nearest to their goal first, so that a column can move as one."""
     for i in range(n_walkers):
-        u = un[i].walker
+        u = un.of[i].walker
         goal_x, goal_y = _goal(w, un, u)
-        dx, dy = goal_x - un[u].x, goal_y - un[u].y
+        dx, dy = goal_x - un.x[u], goal_y - un.y[u]
         distance = dx * dx + dy * dy
         j = i
-        while j > 0 and un[j - 1].walk_distance > distance:
-            un[j].walker, un[j].walk_distance = un[j - 1].walker, un[j - 1].walk_distance
+        while j > 0 and un.of[j - 1].walk_distance > distance:
+            un.of[j].walker, un.of[j].walk_distance = un.of[j - 1].walker, un.of[j - 1].walk_distance
             j -= 1
-        un[j].walker, un[j].walk_distance = u, distance
+        un.of[j].walker, un.of[j].walk_distance = u, distance
     for i in range(n_walkers):
-        _walk(w, un, un[i].walker)
+        _walk(w, un, un.of[i].walker)
 
 
 @_inline
 def _fly_missile(w: World, un: Units, u: int) -> None:
-    target = un[u].missile_target
-    if not un[target].alive:
-        un[u].missile_target = NOBODY
+    target = un.of[u].missile_target
+    if not un.of[target].alive:
+        un.of[u].missile_target = NOBODY
         return
-    weapon = un[u].missile_weapon
-    dx, dy = un[target].x - un[u].missile_x, un[target].y - un[u].missile_y
+    weapon = un.of[u].missile_weapon
+    dx, dy = un.x[target] - un.of[u].missile_x, un.y[target] - un.of[u].missile_y
     distance = np.sqrt(dx * dx + dy * dy)
     speed = w.arms[weapon, u].missile_speed
     if distance <= speed:
-        un[u].missile_target = NOBODY
+        un.of[u].missile_target = NOBODY
         _hit(w, un, u, target, weapon)
     else:
-        un[u].missile_x += dx / distance * speed
-        un[u].missile_y += dy / distance * speed
+        un.of[u].missile_x += dx / distance * speed
+        un.of[u].missile_y += dy / distance * speed
 
 
 @_inline
 def _end_loop(w: World, un: Units, u: int) -> None:
     """Death and regeneration."""
-    if un[u].health <= 0.0:
-        un[u].alive = False
-        un[u].health = 0.0
-        un[u].shield = 0.0
-        un[u].x = GRAVE * (u + 1)
-        un[u].y = GRAVE
+    me, kind = un.of[u], w.kinds[u]
+    if me.health <= 0.0:
+        me.alive = False
+        me.health = 0.0
+        me.shield = 0.0
+        un.x[u] = GRAVE * (u + 1)
+        un.y[u] = GRAVE
         return
-    un[u].since_hurt += 1.0
-    if un[u].since_hurt > w.rules[0].shield_delay and un[u].shield < w.kinds[u].max_shield:
-        un[u].shield = min(w.kinds[u].max_shield, un[u].shield + w.rules[0].shield_regeneration)
-    if w.kinds[u].health_regeneration > 0.0:
-        un[u].health = min(w.kinds[u].max_health, un[u].health + w.kinds[u].health_regeneration)
+    me.since_hurt += 1.0
+    if me.since_hurt > w.rules[0].shield_delay and me.shield < kind.max_shield:
+        me.shield = min(kind.max_shield, me.shield + w.rules[0].shield_regeneration)
+    if kind.health_regeneration > 0.0:
+        me.health = min(kind.max_health, me.health + kind.health_regeneration)
 
 
 @_jit
 def _play_loop(w: World, un: Units, loop: int, first: int) -> None:
     """One game loop for the units from `first` on (all of them, or the enemies alone)."""
     walkers = 0
-    for u in range(first, un.shape[0]):
-        if un[u].alive and _decide(w, un, u, loop):
-            un[walkers].walker = u
+    for u in range(first, un.of.shape[0]):
+        if un.of[u].alive and _decide(w, un, u, loop):
+            un.of[walkers].walker = u
             walkers += 1
     _walk_all(w, un, walkers)
-    for u in range(un.shape[0]):
-        if un[u].missile_target >= 0:
+    for u in range(un.of.shape[0]):
+        if un.of[u].missile_target >= 0:
             _fly_missile(w, un, u)
-    for u in range(un.shape[0]):
-        if un[u].alive:
+    for u in range(un.of.shape[0]):
+        if un.of[u].alive:
             _end_loop(w, un, u)
 
 
 @_jit
 def _place_units(w: World, un: Units, key: np.uint64) -> None:
-    for u in range(un.shape[0]):
-        un[u].x, un[u].y = w.kinds[u].spawn_x, w.kinds[u].spawn_y
-        un[u].facing_x, un[u].facing_y = 1.0 if u < w.rules[0].n_agents else -1.0, 0.0
-        un[u].health, un[u].shield = w.kinds[u].max_health, w.kinds[u].max_shield
-        un[u].alive = True
-        un[u].cooldown = un[u].phase_loops = un[u].hold_loops = un[u].since_hurt = 0.0
-        un[u].phase = READY
-        un[u].order = NO_ORDER
-        un[u].target = un[u].missile_target = NOBODY
-        un[u].detour = 0
-        un[u].shots = 0
-        un[u].key = key
+    for u in range(un.of.shape[0]):
+        un.x[u], un.y[u] = w.kinds[u].spawn_x, w.kinds[u].spawn_y
+        un.of[u].facing_x, un.of[u].facing_y = 1.0 if u < w.rules[0].n_agents else -1.0, 0.0
+        un.of[u].health, un.of[u].shield = w.kinds[u].max_health, w.kinds[u].max_shield
+        un.of[u].alive = True
+        un.of[u].cooldown = un.of[u].phase_loops = un.of[u].hold_loops = un.of[u].since_hurt = 0.0
+        un.of[u].phase = READY
+        un.of[u].order = NO_ORDER
+        un.of[u].target = un.of[u].missile_target = NOBODY
+        un.of[u].detour = 0
+        un.of[u].shots = 0
+        un.of[u].key = key
 
 
 @_jit
 def _reset_battle(w: World, b: Battles, e: int, key: np.uint64) -> None:
-    un = b.units[e]
+    un = Units(b.x[e], b.y[e], b.units[e])
     _place_units(w, un, key)
     b.last_actions[e] = NOBODY
     status = b.status[e]
@@ -534,7 +564,7 @@ def _reset_battle(w: World, b: Battles, e: int, key: np.uint64) -> None:
     status.active = True
     status.reward = 0.0
     status.won = status.terminated = status.truncated = False
-    delay = int(_uniform(key, un.shape[0], 0) * (w.rules[0].start_delay + 1))
+    delay = int(_uniform(key, un.of.shape[0], 0) * (w.rules[0].start_delay + 1))
     for loop in range(delay):
         _play_loop(w, un, loop, w.rules[0].n_agents)
     _observe(w, b, e)
@@ -544,16 +574,16 @@ def _reset_battle(w: World, b: Battles, e: int, key: np.uint64) -> None:
 def _enemy_total(w: World, un: Units) -> tuple[float, int]:
     """Health and shields of the enemies together, and how many live."""
     total, living = 0.0, 0
-    for u in range(w.rules[0].n_agents, un.shape[0]):
-        total += un[u].health + un[u].shield
-        living += un[u].alive
+    for u in range(w.rules[0].n_agents, un.of.shape[0]):
+        total += un.of[u].health + un.of[u].shield
+        living += un.of[u].alive
     return total, living
 
 
 @_jit
 def _step_battle(w: World, b: Battles, e: int, actions: np.ndarray, regeneration_pays: bool) -> None:
     """One environment step: SMAC's positive-only shaped reward, scaled so that a won battle returns about 20."""
-    un, status = b.units[e], b.status[e]
+    un, status = Units(b.x[e], b.y[e], b.units[e]), b.status[e]
     total, enemies = _enemy_total(w, un)
     for a in range(w.rules[0].n_agents):
         _give_order(w, un, a, actions[e, a])
@@ -565,7 +595,7 @@ def _step_battle(w: World, b: Battles, e: int, actions: np.ndarray, regeneration
     gained = total - total_left + 10.0 * (enemies - enemies_left)
     agents_left = 0
     for a in range(w.rules[0].n_agents):
-        agents_left += un[a].alive
+        agents_left += un.of[a].alive
     status.terminated = agents_left == 0 or enemies_left == 0
     status.won = enemies_left == 0 and agents_left > 0
     status.truncated = status.steps >= w.rules[0].episode_limit and not status.terminated
@@ -582,90 +612,117 @@ def _can_walk_to(w: World, x: float, y: float) -> bool:
     return i >= 0 and j >= 0 and i < w.rules[0].map_size and j < w.rules[0].map_size and w.walkable[i, j]
 
 
-@_jit
+@_inline
 def _avail(w: World, un: Units, a: int, row: np.ndarray) -> None:
     row[:] = False
-    if not un[a].alive:
+    if not un.of[a].alive:
         row[0] = True
         return
-    x, y = un[a].x, un[a].y
+    x, y = un.x[a], un.y[a]
     row[1] = True
     row[2] = _can_walk_to(w, x, y + MOVE_DISTANCE / 2)
     row[3] = _can_walk_to(w, x, y - MOVE_DISTANCE / 2)
     row[4] = _can_walk_to(w, x + MOVE_DISTANCE / 2, y)
     row[5] = _can_walk_to(w, x - MOVE_DISTANCE / 2, y)
-    for v in range(w.rules[0].n_agents, un.shape[0]):
-        dx, dy = un[v].x - x, un[v].y - y
+    for v in range(w.rules[0].n_agents, un.of.shape[0]):
+        dx, dy = un.x[v] - x, un.y[v] - y
         row[6 + v - w.rules[0].n_agents] = dx * dx + dy * dy <= ATTACK_DISTANCE * ATTACK_DISTANCE
 
 
-@_jit
-def _observe_unit(w: World, un: Units, a: int, u: int, first: float, row: np.ndarray) -> int:
-    """Agent a's features of unit u; returns how many there are."""
-    shields = w.rules[0].enemies_have_shields if u >= w.rules[0].n_agents else w.rules[0].allies_have_shields
-    dx, dy = un[u].x - un[a].x, un[u].y - un[a].y
+@_inline
+def _observe_unit(
+    unit: Record,
+    kind: Record,
+    dx: float,
+    dy: float,
+    first: float,
+    shields: bool,
+    n_types: int,
+    row: np.ndarray,
+    at: int,
+) -> None:
+    """Features of a unit at (dx, dy) from the observer, from row[at] on; zeros if it is out of sight."""
     squared = dx * dx + dy * dy
     if squared < SIGHT * SIGHT:
-        row[0] = first
-        row[1] = np.sqrt(squared) / SIGHT
-        row[2] = dx / SIGHT
-        row[3] = dy / SIGHT
-        row[4] = un[u].health / w.kinds[u].max_health
+        row[at] = first
+        row[at + 1] = np.sqrt(squared) * (1.0 / SIGHT)
+        row[at + 2] = dx * (1.0 / SIGHT)
+        row[at + 3] = dy * (1.0 / SIGHT)
+        row[at + 4] = unit.health * kind.per_health
         if shields:
-            row[5] = un[u].shield / w.kinds[u].max_shield
-        if w.rules[0].n_types:
-            row[5 + shields + w.kinds[u].unit_type] = 1.0
-    return 5 + shields + w.rules[0].n_types
+            row[at + 5] = unit.shield * kind.per_shield
+        if n_types:
+            row[at + 5 + shields + kind.unit_type] = 1.0
 
 
-@_jit
+@_inline
 def _observe_agent(w: World, un: Units, a: int, avail: np.ndarray, row: np.ndarray) -> None:
     row[:] = 0.0
-    if not un[a].alive:
+    me, kind, rules = un.of[a], w.kinds[a], w.rules[0]
+    if not me.alive:
         return
     for k in range(4):
         row[k] = avail[2 + k]
+    x, y, n_agents, n_types = un.x[a], un.y[a], rules.n_agents, rules.n_types
     at = 4
-    for u in range(w.rules[0].n_agents, un.shape[0]):
-        at += _observe_unit(w, un, a, u, np.float32(avail[6 + u - w.rules[0].n_agents]), row[at:])
-    for u in range(w.rules[0].n_agents):
+    shields = rules.enemies_have_shields
+    for u in range(n_agents, un.of.shape[0]):
+        _observe_unit(
+            un.of[u],
+            w.kinds[u],
+            un.x[u] - x,
+            un.y[u] - y,
+            1.0 if avail[6 + u - n_agents] else 0.0,
+            shields,
+            n_types,
+            row,
+            at,
+        )
+        at += 5 + shields + n_types
+    shields = rules.allies_have_shields
+    for u in range(n_agents):
         if u != a:
-            at += _observe_unit(w, un, a, u, np.float32(1.0), row[at:])
-    row[at] = un[a].health / w.kinds[a].max_health
-    if w.rules[0].allies_have_shields:
-        row[at + 1] = un[a].shield / w.kinds[a].max_shield
-    if w.rules[0].n_types:
-        row[at + 1 + w.rules[0].allies_have_shields + w.kinds[a].unit_type] = 1.0
+            _observe_unit(un.of[u], w.kinds[u], un.x[u] - x, un.y[u] - y, 1.0, shields, n_types, row, at)
+            at += 5 + shields + n_types
+    row[at] = me.health * kind.per_health
+    if shields:
+        row[at + 1] = me.shield * kind.per_shield
+    if n_types:
+        row[at + 1 + shields + kind.unit_type] = 1.0
 
 
-@_jit
+@_inline
 def _observe_state(w: World, un: Units, last_actions: np.ndarray, row: np.ndarray) -> None:
     row[:] = 0.0
+    rules = w.rules[0]
+    n_agents, n_types, per_map = rules.n_agents, rules.n_types, 1.0 / rules.map_size
+    n_actions = 6 + un.of.shape[0] - n_agents
     at = 0
-    for u in range(un.shape[0]):
-        ally = u < w.rules[0].n_agents
-        shields = w.rules[0].allies_have_shields if ally else w.rules[0].enemies_have_shields
-        if un[u].alive:
-            row[at] = un[u].health / w.kinds[u].max_health
+    for u in range(un.of.shape[0]):
+        ally = u < n_agents
+        shields = rules.allies_have_shields if ally else rules.enemies_have_shields
+        unit, kind = un.of[u], w.kinds[u]
+        if unit.alive:
+            row[at] = unit.health * kind.per_health
             if ally:
-                row[at + 1] = max(un[u].cooldown, 0.0) / w.kinds[u].smac_max_cooldown
-            row[at + 1 + ally] = (un[u].x - w.rules[0].map_size / 2) / w.rules[0].map_size
-            row[at + 2 + ally] = (un[u].y - w.rules[0].map_size / 2) / w.rules[0].map_size
+                row[at + 1] = max(unit.cooldown, 0.0) * kind.per_cooldown
+            row[at + 1 + ally] = un.x[u] * per_map - 0.5
+            row[at + 2 + ally] = un.y[u] * per_map - 0.5
             if shields:
-                row[at + 3 + ally] = un[u].shield / w.kinds[u].max_shield
-            if w.rules[0].n_types:
-                row[at + 3 + ally + shields + w.kinds[u].unit_type] = 1.0
-        at += 3 + ally + shields + w.rules[0].n_types
-    for a in range(w.rules[0].n_agents):
+                row[at + 3 + ally] = unit.shield * kind.per_shield
+            if n_types:
+                row[at + 3 + ally + shields + kind.unit_type] = 1.0
+        at += 3 + ally + shields + n_types
+    for a in range(n_agents):
         if last_actions[a] >= 0:
             row[at + last_actions[a]] = 1.0
-        at += 6 + un.shape[0] - w.rules[0].n_agents
+        at += n_actions
 
 
 @_jit
 def _observe(w: World, b: Battles, e: int) -> None:
     """Refresh availability, observations and state of battle e."""
-    un = b.units[e]
+    un = Units(b.x[e], b.y[e], b.units[e])
     for a in range(w.rules[0].n_agents):
         _avail(w, un, a, b.avail_actions[e, a])
         _observe_agent(w, un, a, b.avail_actions[e, a], b.obs[e, a])
@@ -673,8 +730,7 @@ def _observe(w: World, b: Battles, e: int) -> None:
 
 
 @_jit
-def step_serial(w: World, b: Battles, actions: np.ndarray, regeneration_pays: bool, start: int, stop: int) -> None:
-    """Play one environment step of the running battles among start..stop-1 with available actions, int64 [E, A]."""
+def _step_range(w: World, b: Battles, actions: np.ndarray, regeneration_pays: bool, start: int, stop: int) -> None:
     for e in range(start, stop):
         if b.status[e].active:
             _step_battle(w, b, e, actions, regeneration_pays)
@@ -682,15 +738,21 @@ def step_serial(w: World, b: Battles, actions: np.ndarray, regeneration_pays: bo
             b.status[e].reward = 0.0
 
 
+@_entry
+def step_serial(w: World, b: Battles, actions: np.ndarray, regeneration_pays: bool) -> None:
+    """Play one environment step of the running battles with available actions, int64 [E, A]."""
+    _step_range(w, b, actions, regeneration_pays, 0, actions.shape[0])
+
+
 @numba.njit(cache=True, parallel=True)
 def step_parallel(w: World, b: Battles, actions: np.ndarray, regeneration_pays: bool, chunk: int) -> None:
     """`step_serial` with chunks of battles spread over numba's threads."""
     n_battles = actions.shape[0]
     for part in numba.prange((n_battles + chunk - 1) // chunk):
-        step_serial(w, b, actions, regeneration_pays, part * chunk, min(n_battles, (part + 1) * chunk))
+        _step_range(w, b, actions, regeneration_pays, part * chunk, min(n_battles, (part + 1) * chunk))
 
 
-@_jit
+@_entry
 def reset_battles(w: World, b: Battles, keys: np.ndarray, which: np.ndarray) -> None:
     """Start the battles where `which` is set, with their random keys."""
     for e in range(which.shape[0]):
@@ -698,7 +760,7 @@ def reset_battles(w: World, b: Battles, keys: np.ndarray, which: np.ndarray) -> 
             _reset_battle(w, b, e, keys[e])
 
 
-@_jit
+@_entry
 def first_unavailable(b: Battles, actions: np.ndarray) -> tuple[int, int]:
     """Battle and agent of the first unavailable action among the running battles; (-1, -1) if there is none."""
     n_actions = b.avail_actions.shape[2]

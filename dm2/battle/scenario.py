@@ -242,7 +242,9 @@ KIND = np.dtype(
             "speed",  # map units per loop
             "radius",
             "scan_range",  # free space
-            "smac_max_cooldown",
+            "per_health",  # reciprocals, by which the observations are scaled
+            "per_shield",
+            "per_cooldown",
         )
     ]
     + [("unit_type", "i8")]
@@ -263,7 +265,7 @@ class World(NamedTuple):
     kinds: np.ndarray  # KIND [U]
     arms: np.ndarray  # ARM [2, U]
     damage: np.ndarray  # float64 [2, U, U]; per hit of an attacker's arm on a target before armour, bonus included
-    body2: np.ndarray  # float64 [U, U]; squared centre distance below which two bodies overlap
+    body2: np.ndarray  # float64 [U, U]; squared centre distance below which two bodies overlap, 0 on the diagonal
     walkable: np.ndarray  # bool [map_size, map_size], [x, y]
 
 
@@ -326,8 +328,10 @@ def _kinds(roster: list[Unit], spawn: np.ndarray, types: list[int], n_agents: in
         kinds[index]["speed"] = unit.speed / rules.loops_per_second
         if unit.race == "zerg":
             kinds[index]["health_regeneration"] = rules.zerg_health_regeneration_per_loop
-        for field in ("armour", "radius", "smac_max_cooldown"):
-            kinds[index][field] = getattr(unit, field)
+        kinds[index]["per_health"] = 1.0 / kinds[index]["max_health"]
+        kinds[index]["per_shield"] = 1.0 / unit.shield if unit.shield else 0.0
+        kinds[index]["per_cooldown"] = 1.0 / unit.smac_max_cooldown
+        kinds[index]["armour"], kinds[index]["radius"] = unit.armour, unit.radius
     kinds["spawn_x"], kinds["spawn_y"], kinds["unit_type"] = spawn[:, 0], spawn[:, 1], types
     return kinds
 
@@ -394,12 +398,14 @@ def compile_scenario(map_name: str, units: UnitData, maps: MapData, rules: Mecha
     kinds = _kinds(roster, spawn, [types.index(name) if types else 0 for name in names], n_agents, rules)
     kinds["scan_range"] = [max(w.scan_range for w in pair) for pair in zip(*weapons, strict=True)]
     separation = np.array([unit.separation_radius for unit in roster])
+    body2 = (separation[:, None] + separation[None, :]) ** 2
+    np.fill_diagonal(body2, 0.0)
     return World(
         rules=_rules(battle_map, maps.map_size, len(types), roster, rules),
         kinds=kinds,
         arms=_arms(weapons, rules.loops_per_second),
         damage=np.array([[[weapon.damage_to(target) for target in roster] for weapon in row] for row in weapons]),
-        body2=(separation[:, None] + separation[None, :]) ** 2,
+        body2=body2,
         walkable=maps.arenas[battle_map.arena].walkable(maps.map_size),
     )
 
