@@ -47,7 +47,7 @@ def main(
             episodes=wanted.source.episodes,
             concurrent=wanted.source.concurrent,
             joint=wanted.source.joint,
-            metadata={"epsilon": wanted.source.epsilon, "experts": [expert.record() for expert in experts]},
+            metadata=wanted.source.model_dump(mode="json") | {"experts": [expert.record() for expert in experts]},
             report=report.update,
         )
         demonstrations.save(output)

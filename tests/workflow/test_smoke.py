@@ -8,7 +8,7 @@ from snakemake_run import snakemake
 
 from dm2.config import RunSettings
 
-CONDITIONS = ["dm2_ippo_demo", "dm2_qmix_demo", "ippo", "qmix"]
+CONDITIONS = ["dm2_ippo_demo", "dm2_qmix_demo", "ippo", "qmix", "rmappo"]
 SMOKE = ("--config", "scale=smoke")
 
 
@@ -33,7 +33,7 @@ def test_curves_hold_every_run_to_its_end(finished: Path) -> None:
     curves = pd.read_csv(finished / "results" / "smoke" / "learning_curves.csv")
     runs = curves.groupby(["condition", "seed"])["env_steps"].agg(["min", "max", "size"])
     assert sorted(runs.index.get_level_values("condition").unique()) == CONDITIONS
-    assert len(runs) == 8
+    assert len(runs) == 10
     assert (runs["max"] >= 4_000).all()
     assert curves["win_rate"].between(0, 1).all()
     assert set(curves["scale"]) == {"smoke"}
@@ -69,7 +69,7 @@ def test_nothing_is_left_to_do(finished: Path) -> None:
     assert "Nothing to be done" in done.stdout, done.stdout
 
 
-def test_another_figure_title_redraws_and_trains_nothing(finished: Path) -> None:
+def test_redrawing_trains_nothing(finished: Path) -> None:
     done = snakemake(finished, "--dry-run", "--quiet", "rules", "--forcerun", "draw_figure", *SMOKE)
     assert "draw_figure" in done.stdout
     assert "train" not in done.stdout
