@@ -238,7 +238,7 @@ def _hit(w: World, un: Units, u: int, target: int, weapon: int) -> None:
     left -= absorbed
     if left > 0.0:
         un.of[target].health -= max(left - w.kinds[target].armour, w.rules[0].minimum_damage)
-    un.of[target].since_hurt = 0.0
+    un.of[target].since_hurt = -1.0  # 0 at the end of this loop
     if w.rules[0].retaliate and target >= w.rules[0].n_agents and un.of[target].target == NOBODY:
         _call_help(w, un, u, target)
 

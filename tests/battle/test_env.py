@@ -1,0 +1,121 @@
+"""SMAC's interface over a batch of battles."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dm2.backends import env_spec, make_env
+from dm2.battle import BattleEnv
+from tests.battle.duels import STOP, act, random_actions
+
+
+def test_observation_follows_smacs_layout() -> None:
+    env = BattleEnv("2s3z", 1, 0)
+    env.reset()
+    env.battles.x[0, 5], env.battles.y[0, 5] = env.battles.x[0, 1] + 3, env.battles.y[0, 1] + 4  # enemy 0, a zealot
+    env.step(np.full((1, 5), STOP))
+    obs = env.obs[0, 1]
+    x, y = env.battles.x[0], env.battles.y[0]
+    dx, dy = x[5] - x[1], y[5] - y[1]
+    distance = np.hypot(dx, dy)
+    assert obs[:4].tolist() == [1, 1, 1, 1]
+    enemy = [distance <= 6, distance / 9, dx / 9, dy / 9, 1, 1, 0, 1]  # health, shield, stalker, zealot
+    np.testing.assert_allclose(obs[4:12], enemy, atol=1e-6)
+    np.testing.assert_array_equal(obs[12:44], 0)  # the other enemies are out of sight
+    np.testing.assert_allclose(obs[44:46], [1, np.hypot(x[0] - x[1], y[0] - y[1]) / 9], atol=1e-6)
+    np.testing.assert_array_equal(obs[-4:], [1, 1, 1, 0])  # own health, shield, stalker
+
+
+def test_state_follows_smacs_layout() -> None:
+    env = BattleEnv("3m", 1, 0)
+    env.reset()
+    env.step(np.array([[4, 1, 2]]))
+    x, y = env.battles.x[0], env.battles.y[0]
+    state = env.state[0]
+    np.testing.assert_allclose(state[:4], [1, 0, (x[0] - 16) / 32, (y[0] - 16) / 32], atol=1e-6)
+    np.testing.assert_allclose(state[12:15], [1, (x[3] - 16) / 32, (y[3] - 16) / 32], atol=1e-6)
+    np.testing.assert_array_equal(np.flatnonzero(state[21:]), [4, 9 + 1, 18 + 2])  # last actions
+
+
+def test_moves_look_one_unit_ahead_and_truncate() -> None:
+    env = BattleEnv("3m", 1, 0)
+    env.reset()
+    for x, y, expected in ((0.5, 16.0, [1, 1, 1, 1]), (5.0, 23.1, [0, 1, 1, 1]), (5.0, 8.9, [1, 0, 1, 1])):
+        env.battles.x[0, 0], env.battles.y[0, 0] = x, y
+        env.battles.units["order"][0] = 0
+        env.step(np.full((1, 3), STOP))
+        assert env.avail_actions[0, 0, 2:6].tolist() == [bool(k) for k in expected], (x, y)
+
+
+def test_episode_limit_ends_without_a_win() -> None:
+    env = BattleEnv("3m", 1, 0)
+    env.reset()
+    steps = 0
+    while env.active[0]:
+        act(env, 3)  # south, out of the enemies' way
+        steps += 1
+    assert steps == 60
+    assert env.truncated[0]
+    assert not env.terminated[0]
+    assert not env.battle_won[0]
+
+
+def test_finished_battles_wait_for_the_others() -> None:
+    env = BattleEnv("3m", 16, 3)
+    env.reset()
+    generator = np.random.default_rng(0)
+    while env.active.all():
+        env.step(random_actions(env, generator))
+    ended = np.flatnonzero(~env.active)
+    kept = env.obs[ended].copy()
+    env.step(random_actions(env, generator))
+    np.testing.assert_array_equal(env.obs[ended], kept)
+    assert (env.reward[ended] == 0).all()
+
+
+def test_autoreset_starts_the_next_battle_and_keeps_the_last_observation() -> None:
+    env = BattleEnv("3m", 2, 3, autoreset=True)
+    env.reset()
+    first = env.obs.copy()
+    while not (env.terminated | env.truncated).any():
+        act(env, STOP)
+    ended = np.flatnonzero(env.terminated | env.truncated)
+    assert env.dead_allies[ended].tolist() == [3] * len(ended)
+    assert env.active.all()
+    np.testing.assert_allclose(env.obs[ended], first[ended], atol=0.05)  # enemies may be 0 to 2 loops under way
+    assert (env.final_obs[ended] == 0).all()
+    assert env.final_state[ended].any()
+
+
+def test_an_unavailable_action_names_battle_agent_and_choices() -> None:
+    env = BattleEnv("3m", 4, 0)
+    env.reset()
+    actions = np.full((4, 3), STOP)
+    actions[2, 1] = 6
+    with pytest.raises(ValueError, match=r"battle 2, agent 1: action 6 is not available; available: \[1, 2, 3, 4, 5\]"):
+        env.step(actions)
+
+
+@pytest.mark.parametrize("actions", [np.ones((4, 2), dtype=np.int64), np.ones((4, 3)), np.ones((3, 3), dtype=np.int64)])
+def test_actions_of_another_shape_or_type_are_refused(actions: np.ndarray) -> None:
+    env = BattleEnv("3m", 4, 0)
+    env.reset()
+    with pytest.raises(ValueError, match=r"actions: expected int64 \(4, 3\), found"):
+        env.step(actions)
+
+
+def test_stepping_after_the_end_is_an_error() -> None:
+    env = BattleEnv("3m", 1, 0)
+    env.reset()
+    while env.active[0]:
+        act(env, STOP)
+    with pytest.raises(RuntimeError, match=r"call reset\(\)"):
+        env.step(np.zeros((1, 3), dtype=np.int64))
+
+
+def test_backends_open_by_name() -> None:
+    env = make_env("simulator", "3m", 2, 0)
+    assert env.spec == env_spec("simulator", "3m")
+    with pytest.raises(ValueError, match="unknown backend 'starcraft3'"):
+        make_env("starcraft3", "3m", 2, 0)
