@@ -34,7 +34,7 @@ class SequenceBlock:
 
     Attributes:
         inputs: normalised inputs, no two rows alike by intent, float32 [different inputs, inputs].
-        source: which of the inputs each row sees, int64 [rows].
+        source: which of the inputs each row sees, int64 [rows]; 0, 1, 2, ... if there is one for each.
         counts: sequences at each step, int64 [steps].
         hidden: the GRU's state before each sequence's first step, float32 [sequences, hidden].
         data: one entry per row each.
@@ -106,6 +106,8 @@ def make_blocks(
         rows, counts, order = pack(starts[members], lengths[members])
         values = tuple(values[rows] for values in data)
         different, own_source = source[rows].unique(return_inverse=True)
+        if len(different) == len(rows):
+            different, own_source = rows, torch.arange(len(rows))
         blocks.append(SequenceBlock(inputs[different], own_source, counts, hidden[members[order]], values))
     return blocks
 
@@ -138,7 +140,8 @@ def _add_gradients(
     z1, y1, rstd1 = _relu_norm(layer, block.inputs, net.weight1, net.bias1)
     z2, y2, rstd2 = _relu_norm(layer, y1, net.weight2, net.bias2)
     from_input = torch.addmm(net.gru_input_bias, y2, net.gru_input_weight)
-    gates = from_input[block.source]
+    shared = len(block.inputs) < block.rows
+    gates = from_input[block.source] if shared else from_input
     from_hidden = torch.empty_like(gates)
     states = unroll(gates, from_hidden, counts, block.hidden, net.gru_hidden_weight, net.gru_hidden_bias)
     y3, rstd3 = torch.empty_like(states), torch.empty(len(states))
@@ -154,7 +157,8 @@ def _add_gradients(
     unroll_backward(d, gates, from_hidden, states, counts, block.hidden, net.gru_hidden_weight)
     gradients.gru_hidden_weight.addmm_(states_before(states, block.hidden, counts).t(), from_hidden)
     gradients.gru_hidden_bias.add_(from_hidden.sum(0))
-    sequence.gather_sums(gates.numpy(), block.source.numpy(), from_input.numpy())
+    if shared:
+        sequence.gather_sums(gates.numpy(), block.source.numpy(), from_input.numpy())
     gradients.gru_input_weight.addmm_(y2.t(), from_input)
     gradients.gru_input_bias.add_(from_input.sum(0))
     d = from_input @ net.gru_input_weight.t()
