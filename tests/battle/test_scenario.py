@@ -96,7 +96,8 @@ def test_a_wrong_unit_file_is_refused_by_file_and_key(tmp_path: Path, old: str, 
 def test_a_map_on_an_unknown_arena_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "maps.yaml"
     path.write_text(
-        "map_size: 32\narenas: {}\nmaps: {tiny: {arena: moon, allies: {Marine: 1}, enemies: {Marine: 1}, episode_limit: 5}}"
+        "map_size: 32\narenas: {}\n"
+        "maps: {tiny: {arena: moon, allies: {Marine: 1}, enemies: {Marine: 1}, episode_limit: 5}}"
     )
     with pytest.raises(ValueError, match="'tiny' names the arena 'moon'"):
         load_data(MapData, path)
