@@ -60,10 +60,9 @@ from dm2.nets import (
     normalise,
 )
 from dm2.randomness import stream
-from dm2.recurrence import pack
 from dm2.replay import EPISODE_FIELDS, episodes_from_state, episodes_state
 from dm2.rollout import ActResult, Episodes, Hidden
-from dm2.sequence_kernels import SequenceBlock, forward_block, forward_sequences, make_blocks, sequence_gradients
+from dm2.sequence_kernels import SequenceBlock, forward_block, make_blocks, sequence_gradients
 
 if TYPE_CHECKING:
     from dm2.backends import EnvSpec
@@ -171,12 +170,11 @@ class Sequences:
     @torch.no_grad()
     def of(cls, net: Folded, starts: Tensor, lengths: Tensor, inputs: Tensor, source: Tensor) -> Sequences:
         """Run the network through the episodes from their first steps on; other rows' outputs are zeros."""
-        rows, counts, _ = pack(starts, lengths)
-        start = inputs.new_zeros(len(starts), net.head_weight.shape[1])
-        packed_outputs, packed_hidden = forward_sequences(net, inputs[rows], counts, start)
-        hidden = inputs.new_zeros(len(inputs), packed_hidden.shape[1])
-        outputs = inputs.new_zeros(len(inputs), packed_outputs.shape[1])
-        hidden[rows], outputs[rows] = packed_hidden, packed_outputs
+        hidden_size, n_outputs = net.head_weight.shape[1:]
+        hidden, outputs = inputs.new_zeros(len(inputs), hidden_size), inputs.new_zeros(len(inputs), n_outputs)
+        nothing, number = inputs.new_zeros(len(starts), hidden_size), torch.arange(len(inputs))
+        for block in make_blocks(starts, lengths, inputs, source, nothing, (number,)):
+            outputs[block.data[0]], hidden[block.data[0]] = forward_block(net, block)
         return cls(starts, lengths, inputs, source, hidden, outputs)
 
     def blocks(self, chunk_length: int, data: tuple[Tensor, ...]) -> list[SequenceBlock]:
@@ -370,7 +368,7 @@ class RMAPPO:
         net = fold(parameters, shape)
         if self.use_kernels:
             return torch.autograd.grad(net, parameters, sequence_gradients(net, blocks, by_hand))[0]
-        losses = [plain(block, forward_block(net, block)) for block in blocks]
+        losses = [plain(block, forward_block(net, block)[0]) for block in blocks]
         return torch.autograd.grad(torch.stack(losses).sum(), parameters)[0]
 
     def policy_state(self) -> dict[str, Tensor]:

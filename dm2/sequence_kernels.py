@@ -3,7 +3,7 @@
 As in `dm2.net_kernels`, matrix products are torch's and all else is one numba kernel per layer; here the GRU's state
 goes from step to step (`dm2.recurrence`). Sequences are taken through in blocks, forward and back, so that what lies
 between stays in the processor's cache. Rows with one and the same
-input share all layers before the GRU's state. `forward_sequences` under automatic differentiation is the plain twin.
+input share all layers before the GRU's state. `forward_block` under automatic differentiation is the plain twin.
 """
 
 from __future__ import annotations
@@ -52,23 +52,21 @@ class SequenceBlock:
         return len(self.source)
 
 
-def forward_sequences(net: Folded, inputs: Tensor, counts: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
-    """Apply one network to packed sequences; differentiable.
+def forward_block(net: Folded, block: SequenceBlock) -> tuple[Tensor, Tensor]:
+    """Apply one network to the sequences of a block; differentiable.
 
     Args:
         net: folded parameters of one learner, with the leading axis of length 1.
-        inputs: normalised inputs, [rows, inputs].
-        counts: sequences at each step, int64 [steps].
-        hidden: the GRU's state before each sequence's first step, [sequences, hidden].
+        block: the sequences.
 
     Returns:
         Outputs [rows, outputs] and the GRU's states after each step [rows, hidden].
     """
     own = one_network(net)
-    layer1 = normalise(torch.addmm(own.bias1, inputs, own.weight1).relu())
+    layer1 = normalise(torch.addmm(own.bias1, block.inputs, own.weight1).relu())
     layer2 = normalise(torch.addmm(own.bias2, layer1, own.weight2).relu())
     weights = GRUWeights(own.gru_input_weight.t(), own.gru_hidden_weight.t(), own.gru_input_bias, own.gru_hidden_bias)
-    states = gru(layer2, counts, hidden, weights)
+    states = gru(layer2[block.source], block.counts, block.hidden, weights)
     return torch.addmm(own.head_bias, normalise(states), own.head_weight), states
 
 
@@ -81,11 +79,6 @@ def one_network(net: Folded) -> Folded:
     if net.head_bias.shape[0] != 1:
         raise ValueError(f"sequences: found networks of {net.head_bias.shape[0]} learners, expected one that all share")
     return Folded(*(parameter[0] for parameter in net))
-
-
-def forward_block(net: Folded, block: SequenceBlock) -> Tensor:
-    """Outputs of one network for the rows of a block, [rows, outputs]; differentiable."""
-    return forward_sequences(net, block.inputs[block.source], block.counts, block.hidden)[0]
 
 
 def make_blocks(

@@ -96,12 +96,12 @@ def test_old_probabilities_and_values_are_those_of_the_first_epoch():
     actor_blocks, critic_blocks = own.training_blocks(play(own.policy(), n_battles=12))
     assert max(len(block.counts) for block in actor_blocks) == own.settings.chunk_length
     for block in actor_blocks:
-        logits = forward_block(fold(own.actor, own.actor_shape), block)
+        logits, _ = forward_block(fold(own.actor, own.actor_shape), block)
         avail_actions, actions, log_prob, _ = block.data
         now = logits.masked_fill(~avail_actions, -torch.inf).log_softmax(-1).gather(-1, actions[:, None])[:, 0]
         torch.testing.assert_close(now, log_prob, rtol=1e-4, atol=1e-5)
     for block in critic_blocks:
-        values = forward_block(fold(own.critic, own.critic_shape), block)
+        values, _ = forward_block(fold(own.critic, own.critic_shape), block)
         torch.testing.assert_close(values[:, 0], block.data[0], rtol=1e-4, atol=1e-5)
 
 

@@ -8,7 +8,7 @@ from dm2 import sequence_kernels
 from dm2.nets import Folded, NetShape, fold, forward, initial_parameters, normalise
 from dm2.randomness import stream
 from dm2.recurrence import running_counts
-from dm2.sequence_kernels import forward_sequences, make_blocks, sequence_gradients
+from dm2.sequence_kernels import SequenceBlock, forward_block, make_blocks, sequence_gradients
 
 SHAPE = NetShape(inputs=5, hidden=8, outputs=3)
 
@@ -34,7 +34,7 @@ def sequences(lengths: list[int]):
 def test_forward_equals_one_step_after_the_other():
     own, counts = net(), running_counts(torch.tensor([3, 2, 1]))
     inputs, hidden = normalise(rows(6, 5, "inputs")), rows(3, 8, "hidden").tanh()
-    outputs, states = forward_sequences(own, inputs, counts, hidden)
+    outputs, states = forward_block(own, SequenceBlock(inputs, torch.arange(6), counts, hidden, ()))
     row = 0
     for count in counts.tolist():
         expected, hidden = forward(own, inputs[None, row : row + count], hidden[None, :count])
@@ -62,9 +62,9 @@ def test_gradients_equal_automatic_differentiation(monkeypatch):
     total = torch.zeros(())
     for n in range(len(lengths)):  # one sequence after the other, in its own order
         own = slice(int(starts[n]), int(starts[n] + lengths[n]))
-        outputs, _ = forward_sequences(
-            leaves, inputs[own], torch.ones(int(lengths[n]), dtype=torch.int64), hidden[n : n + 1]
-        )
+        steps = torch.arange(int(lengths[n]))
+        block = SequenceBlock(inputs[own], steps, torch.ones_like(steps), hidden[n : n + 1], ())
+        outputs, _ = forward_block(leaves, block)
         total = total + (outputs.sin() * data[0][own]).sum()
     expected = torch.autograd.grad(total, leaves)
     for name, ours, theirs in zip(Folded._fields, found, expected, strict=True):
@@ -83,4 +83,5 @@ def test_blocks_hold_every_row_once():
 
 def test_networks_of_several_learners_are_refused():
     with pytest.raises(ValueError, match="found networks of 2 learners"):
-        forward_sequences(net(learners=2), torch.zeros(1, 5), torch.ones(1, dtype=torch.int64), torch.zeros(1, 8))
+        step = torch.zeros(1, dtype=torch.int64)
+        forward_block(net(learners=2), SequenceBlock(torch.zeros(1, 5), step, step + 1, torch.zeros(1, 8), ()))
