@@ -1,6 +1,8 @@
 """The matrix of runs and the helpers of all rules."""
 
 import json
+import os
+import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -8,6 +10,11 @@ from snakemake.exceptions import WorkflowError
 from dm2.code_digest import code_digest
 from dm2.config import SettingsError
 from dm2.experiments import Matrix, Run, alternatives, unused_modules
+
+# Jobs start the Python that runs Snakemake, whether or not its environment is activated; one of conda comes before it.
+os.environ["PATH"] = os.pathsep.join(
+    [str(Path(sys.executable).parent), os.environ["PATH"]]
+)
 
 REPOSITORY = Path(workflow.basedir).parent
 PAPER_CURVES = str(REPOSITORY / "results" / "paper" / "paper_curves.csv")
