@@ -12,8 +12,8 @@ from dm2.config import SettingsError
 from dm2.experiments import Matrix, Run, alternatives, unused_modules
 
 # Jobs start the Python that runs Snakemake, whether or not its environment is activated; one of conda comes before it.
-os.environ["PATH"] = os.pathsep.join(
-    [str(Path(sys.executable).parent), os.environ["PATH"]]
+os.environ.update(
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()])
 )
 
 REPOSITORY = Path(workflow.basedir).parent
