@@ -50,12 +50,8 @@ class BatchedEnv(Protocol):
     terminated: np.ndarray
     truncated: np.ndarray
     active: np.ndarray
-
-    @property
-    def dead_allies(self) -> np.ndarray: ...
-
-    @property
-    def dead_enemies(self) -> np.ndarray: ...
+    dead_allies: np.ndarray
+    dead_enemies: np.ndarray
 
     def reset(self, episodes: np.ndarray | None = None) -> None:
         """Start every battle; battle e plays episode `episodes[e]` (int64 [E], by default 0..E-1) of the env's seed."""

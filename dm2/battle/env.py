@@ -45,9 +45,9 @@ def simulator_spec(map_name: str) -> EnvSpec:
 class BattleEnv:
     """E battles on one map; see dm2.backends.BatchedEnv for the buffers.
 
-    With `autoreset`, a battle that ends starts its next one within the same step: reward, battle_won, terminated and
-    truncated tell of the one that ended, obs, state and avail_actions are those of the new one, and the ended one's
-    last observations are in final_obs and final_state.
+    With `autoreset`, a battle that ends starts its next one within the same step: reward, battle_won, terminated,
+    truncated and the counts of the dead tell of the one that ended; obs, state and avail_actions are those of the new
+    one, and the ended one's last observations are in final_obs and final_state.
     """
 
     def __init__(
@@ -72,42 +72,17 @@ class BattleEnv:
         self.avail_actions, status = self.battles.avail_actions, self.battles.status
         self.reward, self.active, self.battle_won = status["reward"], status["active"], status["won"]
         self.terminated, self.truncated = status["terminated"], status["truncated"]
-        self.final_obs, self.final_state = np.zeros_like(self.obs), np.zeros_like(self.state)
-        self._seed, self._autoreset, self._regeneration_pays = seed, autoreset, regeneration_pays
+        self.dead_allies, self.dead_enemies = status["dead_allies"], status["dead_enemies"]
+        self.final_obs, self.final_state = self.battles.final_obs, self.battles.final_state
+        self._options = kernel.Options(seed, regeneration_pays, autoreset)
         self._n_threads = min(n_threads, numba.get_num_threads())
-        self._episodes = np.arange(n_battles, dtype=np.int64)
-        self._restarts = np.zeros(n_battles, dtype=np.int64)
-        self._final_dead = np.zeros((2, n_battles), dtype=np.int64)
-
-    @property
-    def dead_allies(self) -> np.ndarray:
-        """Agents dead, int64 [E]."""
-        return self._dead(0, slice(None, self.spec.n_agents))
-
-    @property
-    def dead_enemies(self) -> np.ndarray:
-        """Enemies dead, int64 [E]."""
-        return self._dead(1, slice(self.spec.n_agents, None))
-
-    def _dead(self, side: int, units: slice) -> np.ndarray:
-        now = (~self.battles.units["alive"][:, units]).sum(axis=1)
-        return np.where(self.terminated | self.truncated, self._final_dead[side], now) if self._autoreset else now
 
     def reset(self, episodes: np.ndarray | None = None) -> None:
         """Start every battle; battle e plays episode `episodes[e]` of the seed (by default 0..E-1)."""
-        self._episodes = np.arange(self.n_battles) if episodes is None else np.asarray(episodes, dtype=np.int64)
-        if self._episodes.shape != (self.n_battles,) or self._episodes.min() < 0:
-            raise ValueError(f"episodes: expected {self.n_battles} numbers >= 0, found {self._episodes!r}")
-        self._restarts[:] = 0
-        self._start(np.ones(self.n_battles, dtype=np.bool_))
-
-    def _start(self, which: np.ndarray) -> None:
-        keys = np.zeros(self.n_battles, dtype=np.uint64)
-        for e in np.flatnonzero(which):
-            keys[e] = kernel.battle_key(
-                np.uint64(self._seed), np.uint64(self._episodes[e]), np.uint64(self._restarts[e])
-            )
-        kernel.reset_battles(self.world, self.battles, keys, which)
+        numbers = np.arange(self.n_battles) if episodes is None else np.asarray(episodes)
+        if numbers.shape != (self.n_battles,) or numbers.min() < 0:
+            raise ValueError(f"episodes: expected {self.n_battles} numbers >= 0, found {numbers!r}")
+        kernel.reset_battles(self.world, self.battles, self._options, numbers.astype(np.uint64))
 
     def step(self, actions: np.ndarray) -> None:
         """Play one environment step of every running battle.
@@ -121,14 +96,12 @@ class BattleEnv:
         """
         self._check(actions)
         if self._n_threads == 1:
-            kernel.step_serial(self.world, self.battles, actions, self._regeneration_pays)
+            kernel.step_serial(self.world, self.battles, self._options, actions)
         else:
             before = numba.get_num_threads()
             numba.set_num_threads(self._n_threads)
-            kernel.step_parallel(self.world, self.battles, actions, self._regeneration_pays, _CHUNK)
+            kernel.step_parallel(self.world, self.battles, self._options, actions, _CHUNK)
             numba.set_num_threads(before)
-        if self._autoreset and not self.active.all():
-            self._restart_ended()
 
     def _check(self, actions: np.ndarray) -> None:
         expected = (self.n_battles, self.spec.n_agents)
@@ -143,15 +116,3 @@ class BattleEnv:
                 f"battle {battle}, agent {agent}: action {actions[battle, agent]} is not available;"
                 f" available: {available}"
             )
-
-    def _restart_ended(self) -> None:
-        ended = ~self.active
-        self.final_obs[ended], self.final_state[ended] = self.obs[ended], self.state[ended]
-        alive = self.battles.units["alive"]
-        self._final_dead[0][ended] = (~alive[ended, : self.spec.n_agents]).sum(axis=1)
-        self._final_dead[1][ended] = (~alive[ended, self.spec.n_agents :]).sum(axis=1)
-        outcome = [self.reward.copy(), self.battle_won.copy(), self.terminated.copy(), self.truncated.copy()]
-        self._restarts[ended] += 1
-        self._start(ended)
-        for buffer, kept in zip((self.reward, self.battle_won, self.terminated, self.truncated), outcome, strict=True):
-            buffer[:] = kept

@@ -62,8 +62,11 @@ UNIT = np.dtype(
 )
 STATUS = np.dtype(
     [
-        ("key", "u8"),
+        ("episode", "u8"),  # number of the episode that the battle began with
+        ("restarts", "u8"),  # battles played in this place since
         ("steps", "i8"),  # environment steps played
+        ("dead_allies", "i8"),
+        ("dead_enemies", "i8"),
         ("reward", "f4"),
         ("active", "?"),
         ("won", "?"),
@@ -96,6 +99,16 @@ class Battles(NamedTuple):
     obs: np.ndarray  # float32 [E, A, obs_size]
     state: np.ndarray  # float32 [E, state_size]
     avail_actions: np.ndarray  # bool [E, A, n_actions]
+    final_obs: np.ndarray  # as obs; of the battle that a restart ended
+    final_state: np.ndarray
+
+
+class Options(NamedTuple):
+    """How battles are run, beyond the scenario."""
+
+    seed: int
+    regeneration_pays: bool  # see dm2.backends.make_env
+    autoreset: bool
 
 
 def allocate(world: World, n_battles: int, obs_size: int, state_size: int) -> Battles:
@@ -110,6 +123,8 @@ def allocate(world: World, n_battles: int, obs_size: int, state_size: int) -> Ba
         obs=np.zeros((n_battles, n_agents, obs_size), dtype=np.float32),
         state=np.zeros((n_battles, state_size), dtype=np.float32),
         avail_actions=np.zeros((n_battles, n_agents, 6 + n_units - n_agents), dtype=np.bool_),
+        final_obs=np.zeros((n_battles, n_agents, obs_size), dtype=np.float32),
+        final_state=np.zeros((n_battles, state_size), dtype=np.float32),
     )
 
 
@@ -122,10 +137,10 @@ def _mix(value: np.uint64) -> np.uint64:
     return value ^ (value >> np.uint64(31))
 
 
-@_entry
-def battle_key(seed: np.uint64, episode: np.uint64, restart: np.uint64) -> np.uint64:
-    """The random key of one battle: a function of seed, episode number and restart count alone."""
-    return _mix(_mix(_mix(seed) ^ episode) ^ restart)
+@_inline
+def _battle_key(seed: int, episode: np.uint64, restarts: np.uint64) -> np.uint64:
+    """The random key of one battle."""
+    return _mix(_mix(_mix(np.uint64(seed)) ^ episode) ^ restarts)
 
 
 @_inline
@@ -554,16 +569,14 @@ def _place_units(w: World, un: Units, key: np.uint64) -> None:
 
 
 @_jit
-def _reset_battle(w: World, b: Battles, e: int, key: np.uint64) -> None:
-    un = Units(b.x[e], b.y[e], b.units[e])
+def _start_battle(w: World, b: Battles, o: Options, e: int) -> None:
+    """Put the units of battle e at their start; the outcome of the last step stays."""
+    un, status = Units(b.x[e], b.y[e], b.units[e]), b.status[e]
+    key = _battle_key(o.seed, status.episode, status.restarts)
     _place_units(w, un, key)
     b.last_actions[e] = NOBODY
-    status = b.status[e]
-    status.key = key
     status.steps = 0
     status.active = True
-    status.reward = 0.0
-    status.won = status.terminated = status.truncated = False
     delay = int(_uniform(key, un.of.shape[0], 0) * (w.rules[0].start_delay + 1))
     for loop in range(delay):
         _play_loop(w, un, loop, w.rules[0].n_agents)
@@ -581,7 +594,7 @@ def _enemy_total(w: World, un: Units) -> tuple[float, int]:
 
 
 @_jit
-def _step_battle(w: World, b: Battles, e: int, actions: np.ndarray, regeneration_pays: bool) -> None:
+def _step_battle(w: World, b: Battles, o: Options, e: int, actions: np.ndarray) -> None:
     """One environment step: SMAC's positive-only shaped reward, scaled so that a won battle returns about 20."""
     un, status = Units(b.x[e], b.y[e], b.units[e]), b.status[e]
     total, enemies = _enemy_total(w, un)
@@ -596,11 +609,13 @@ def _step_battle(w: World, b: Battles, e: int, actions: np.ndarray, regeneration
     agents_left = 0
     for a in range(w.rules[0].n_agents):
         agents_left += un.of[a].alive
+    status.dead_allies = w.rules[0].n_agents - agents_left
+    status.dead_enemies = un.of.shape[0] - w.rules[0].n_agents - enemies_left
     status.terminated = agents_left == 0 or enemies_left == 0
     status.won = enemies_left == 0 and agents_left > 0
     status.truncated = status.steps >= w.rules[0].episode_limit and not status.terminated
     status.active = not (status.terminated or status.truncated)
-    reward = (abs(gained) if regeneration_pays else max(gained, 0.0)) + 200.0 * status.won
+    reward = (abs(gained) if o.regeneration_pays else max(gained, 0.0)) + 200.0 * status.won
     status.reward = reward / (w.rules[0].max_reward / 20.0)
     _observe(w, b, e)
 
@@ -730,34 +745,53 @@ def _observe(w: World, b: Battles, e: int) -> None:
 
 
 @_jit
-def _step_range(w: World, b: Battles, actions: np.ndarray, regeneration_pays: bool, start: int, stop: int) -> None:
+def _keep_last(b: Battles, e: int) -> None:
+    for a in range(b.obs.shape[1]):
+        for k in range(b.obs.shape[2]):
+            b.final_obs[e, a, k] = b.obs[e, a, k]
+    for k in range(b.state.shape[1]):
+        b.final_state[e, k] = b.state[e, k]
+
+
+@_jit
+def _step_range(w: World, b: Battles, o: Options, actions: np.ndarray, start: int, stop: int) -> None:
     for e in range(start, stop):
-        if b.status[e].active:
-            _step_battle(w, b, e, actions, regeneration_pays)
-        else:
-            b.status[e].reward = 0.0
+        status = b.status[e]
+        if not status.active:
+            status.reward = 0.0
+            continue
+        _step_battle(w, b, o, e, actions)
+        if o.autoreset and not status.active:
+            _keep_last(b, e)
+            status.restarts += np.uint64(1)
+            _start_battle(w, b, o, e)
 
 
 @_entry
-def step_serial(w: World, b: Battles, actions: np.ndarray, regeneration_pays: bool) -> None:
+def step_serial(w: World, b: Battles, o: Options, actions: np.ndarray) -> None:
     """Play one environment step of the running battles with available actions, int64 [E, A]."""
-    _step_range(w, b, actions, regeneration_pays, 0, actions.shape[0])
+    _step_range(w, b, o, actions, 0, actions.shape[0])
 
 
 @numba.njit(cache=True, parallel=True)
-def step_parallel(w: World, b: Battles, actions: np.ndarray, regeneration_pays: bool, chunk: int) -> None:
+def step_parallel(w: World, b: Battles, o: Options, actions: np.ndarray, chunk: int) -> None:
     """`step_serial` with chunks of battles spread over numba's threads."""
     n_battles = actions.shape[0]
     for part in numba.prange((n_battles + chunk - 1) // chunk):
-        _step_range(w, b, actions, regeneration_pays, part * chunk, min(n_battles, (part + 1) * chunk))
+        _step_range(w, b, o, actions, part * chunk, min(n_battles, (part + 1) * chunk))
 
 
 @_entry
-def reset_battles(w: World, b: Battles, keys: np.ndarray, which: np.ndarray) -> None:
-    """Start the battles where `which` is set, with their random keys."""
-    for e in range(which.shape[0]):
-        if which[e]:
-            _reset_battle(w, b, e, keys[e])
+def reset_battles(w: World, b: Battles, o: Options, episodes: np.ndarray) -> None:
+    """Start every battle; battle e plays episode `episodes[e]`, uint64 [E]."""
+    for e in range(episodes.shape[0]):
+        status = b.status[e]
+        status.episode = episodes[e]
+        status.restarts = np.uint64(0)
+        status.reward = 0.0
+        status.dead_allies = status.dead_enemies = 0
+        status.won = status.terminated = status.truncated = False
+        _start_battle(w, b, o, e)
 
 
 @_entry
