@@ -1,0 +1,206 @@
+"""Throughput of the simulator and of every learner at the paper's settings, and the memory that each takes.
+
+    python benchmarks/throughput.py [--map-name 5m_vs_6m] [--csv FILE] [--parts PART ...]
+
+Each part runs in a process of its own, so that its peak memory is its own. Figures are medians over repeats, in env
+steps per second of wall time and of processor time; only the first tells what a user gets, the second helps on a
+machine that does something else at the same time.
+
+simulator: 256 battles, random available actions, observations and availability included, on one thread and on two.
+learners: one thread; collecting, learning and a share of the evaluations (one per 50,000 env steps, as in the paper).
+Every learner starts from a team that was trained for `--warm-up` env steps, because untrained teams die sooner, and
+what is dead costs less.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+ROOT = Path(__file__).parents[1]
+PARTS = ("simulator", "ippo", "dm2_ippo_demo", "qmix", "rmappo")
+SEED = 112358
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    if arguments.measure:
+        print(json.dumps(measure(arguments.measure, arguments)))
+        return
+    rows = [row for part in arguments.parts for row in run_part(part, arguments)]
+    table = pd.DataFrame(rows)
+    print(table.to_string(index=False))
+    if arguments.csv:
+        table.to_csv(arguments.csv, index=False)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--map-name", default="5m_vs_6m")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--warm-up", type=int, default=100_000, help="env steps")
+    parser.add_argument("--csv", type=Path)
+    parser.add_argument("--measure", choices=PARTS, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def run_part(part: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Measure one part in a process of its own."""
+    options = ["--map-name", arguments.map_name, "--repeats", arguments.repeats, "--warm-up", arguments.warm_up]
+    command = [sys.executable, __file__, "--measure", part, *map(str, options)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+    answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
+    rows: list[dict[str, Any]] = json.loads(answer.stdout.splitlines()[-1])
+    return rows
+
+
+def measure(part: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """The rows of one part."""
+    from dm2.provenance import cpu_model, peak_memory_bytes
+
+    rows = measure_simulator(arguments) if part == "simulator" else [measure_learner(part, arguments)]
+    for row in rows:
+        row["peak_memory_gib"] = round(peak_memory_bytes() / 2**30, 2)
+        row["cpu"] = f"{cpu_model()}, {os.cpu_count()} cores"
+    return rows
+
+
+def measure_simulator(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Random play on one thread and on two."""
+    from dm2.backends import make_env
+
+    rows = []
+    draw = uniform_actions()
+    for threads in (1, 2):
+        env = make_env("simulator", arguments.map_name, 256, SEED, n_threads=threads, autoreset=True)
+        env.reset()
+        play_randomly(env, draw, 100)  # compiled, and battles in all phases
+        laps = [timed(lambda env=env: play_randomly(env, draw, 400)) for _ in range(9)]
+        rows.append(row_of("simulator", arguments.map_name, threads, laps))
+    return rows
+
+
+def play_randomly(env: Any, draw: Any, steps: int) -> int:
+    """Step all battles with random available actions; how many env steps were played."""
+    generator = np.random.default_rng(SEED)
+    actions = np.zeros((env.n_battles, env.spec.n_agents), dtype=np.int64)
+    for _ in range(steps):
+        draw(env.avail_actions, generator.random(actions.shape), actions)
+        env.step(actions)
+    return steps * env.n_battles
+
+
+def uniform_actions() -> Any:
+    """A compiled draw of uniform available actions."""
+    import numba
+
+    @numba.njit
+    def draw(avail_actions: np.ndarray, uniform: np.ndarray, actions: np.ndarray) -> None:
+        for battle in range(actions.shape[0]):
+            for agent in range(actions.shape[1]):
+                left = int(uniform[battle, agent] * avail_actions[battle, agent].sum())
+                for action in range(avail_actions.shape[2]):
+                    if avail_actions[battle, agent, action]:
+                        if left == 0:
+                            actions[battle, agent] = action
+                            break
+                        left -= 1
+
+    return draw
+
+
+def measure_learner(condition: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Whole updates of one learner, and its share of evaluations."""
+    import torch
+
+    from dm2.backends import env_spec, make_env
+    from dm2.demonstrations import sample_demonstrations
+    from dm2.evaluation import evaluate
+    from dm2.experiments import Matrix, Run
+    from dm2.training import Learner, build_learner
+
+    torch.set_num_threads(1)
+    matrix = Matrix.load(ROOT / "config", {"scale": "paper"})
+    map_name = arguments.map_name
+    spec = env_spec("simulator", map_name)
+
+    def prepare(condition: str) -> tuple[Any, Learner]:
+        settings = matrix.settings(Run(map_name, condition, SEED))
+        demonstrations = None
+        if settings.demonstrations is not None:
+            _, expert = prepare(settings.demonstrations.expert)
+            demonstrations = sample_demonstrations(
+                [expert.policy()],
+                spec,
+                lambda n_battles, seed: make_env("simulator", map_name, n_battles, seed),
+                seeds=[SEED],
+                episodes=settings.demonstrations.episodes,
+                metadata=settings.demonstrations.model_dump(mode="json", exclude={"expert_seeds"}),
+            )
+        learner = build_learner(settings, spec, demonstrations)
+        play(learner, matrix.settings(Run(map_name, condition, SEED)), arguments.warm_up, first_episode=0)
+        return settings, learner
+
+    settings, learner = prepare(condition)
+    env_steps_per_repeat = max(20_000, arguments.warm_up // 5)
+    laps = []
+    for repeat in range(arguments.repeats):
+        first = (repeat + 1) * 1_000_000
+        laps.append(timed(lambda first=first: play(learner, settings, env_steps_per_repeat, first)))
+    evaluation = timed(
+        lambda: bool(evaluate(learner.greedy_policy(), "simulator", map_name, SEED, settings.evaluation_episodes))
+    )
+    share = np.array(evaluation[1:]) / settings.evaluation_interval
+    laps = [(steps, wall + steps * share[0], processor + steps * share[1]) for steps, wall, processor in laps]
+    return row_of(condition, map_name, 1, laps)
+
+
+def play(learner: Any, settings: Any, env_steps: int, first_episode: int) -> int:
+    """Train for at least `env_steps`; how many were played."""
+    from dm2.backends import make_env
+    from dm2.randomness import stream
+    from dm2.rollout import collect
+
+    battles, played, episode = learner.episodes_per_update, 0, first_episode
+    env = make_env("simulator", settings.map_name, battles, settings.seed)
+    while played < env_steps:
+        numbers = np.arange(episode, episode + battles)
+        generator = stream(settings.seed, "policy", episode)
+        episodes = collect(env, learner.policy(), numbers, generator, keep_state=learner.keeps_state)
+        learner.learn(episodes)
+        played, episode = played + episodes.rows, episode + battles
+    return played
+
+
+def timed(work: Any) -> tuple[int, float, float]:
+    """What the work returns, its wall seconds and its processor seconds."""
+    wall, processor = time.perf_counter(), time.process_time()
+    result = work()
+    return result, time.perf_counter() - wall, time.process_time() - processor
+
+
+def row_of(part: str, map_name: str, threads: int, laps: list[tuple[int, float, float]]) -> dict[str, Any]:
+    """One row of the table."""
+    return {
+        "part": part,
+        "map_name": map_name,
+        "threads": threads,
+        "env_steps_per_second": round(statistics.median(steps / wall for steps, wall, _ in laps)),
+        "per_processor_second": round(statistics.median(steps / processor for steps, _, processor in laps)),
+        "repeats": len(laps),
+    }
+
+
+if __name__ == "__main__":
+    main()
