@@ -27,6 +27,9 @@ Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1)]
 
+SCRIPTED_POLICIES = ("heuristic", "random")
+"""Policies that nobody trains; see dm2.scripted."""
+
 
 class SettingsError(UserError, ValueError):
     """A setting that does not exist or cannot be; the message names the key and the nearest valid one."""
@@ -262,13 +265,13 @@ class DemonstrationSource(Settings):
     """Where demonstrations come from: which expert, how far trained, how noisy, how put together."""
 
     expert: Name
-    """Condition whose run is the expert, e.g. ippo or qmix."""
+    """Condition whose run is the expert, e.g. ippo or qmix; or a policy that nobody trains, heuristic or random."""
     expert_seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1)
-    """Seed of the expert's run; for independent experts one per agent."""
+    """Seed of the expert's run, which seeds the sampling too; for independent experts one per agent."""
     checkpoint_percent: Percent = 100
     """Checkpoint sampled, in percent of the expert's training."""
     epsilon: Probability = 0.0
-    """Share of random actions while a QMIX expert is sampled; IPPO experts sample from their policy."""
+    """Share of random actions while a QMIX or heuristic expert is sampled; IPPO experts sample from their policy."""
     episodes: Count = 1000
     """Episodes per agent."""
     concurrent: bool = True
@@ -281,6 +284,22 @@ class DemonstrationSource(Settings):
         if self.joint and len(self.expert_seeds) != 1:
             raise ValueError(f"joint experts are one run: expected one expert seed, found {len(self.expert_seeds)}")
         return self
+
+    @model_validator(mode="after")
+    def _scripted_fits(self) -> Self:
+        if self.is_scripted and self.checkpoint_percent != 100:
+            raise ValueError(
+                f"checkpoint_percent: found {self.checkpoint_percent} for the expert {self.expert!r}, which nobody"
+                " trains; leave it out"
+            )
+        if self.expert == "random" and self.epsilon:
+            raise ValueError(f"epsilon: found {self.epsilon} for the random expert; leave it out")
+        return self
+
+    @property
+    def is_scripted(self) -> bool:
+        """Whether the expert is a policy that nobody trains."""
+        return self.expert in SCRIPTED_POLICIES
 
 
 class RunSettings(Settings):

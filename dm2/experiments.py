@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field
 
 from dm2.backends import BACKENDS
 from dm2.config import (
+    SCRIPTED_POLICIES,
     DemonstrationSource,
     Name,
     Percent,
@@ -114,6 +115,8 @@ class DemonstrationSettings(Settings):
     """Scale of the expert's runs."""
     map_name: Name
     """Map of the expert's runs."""
+    backend: Name = "simulator"
+    """Engine that a policy that nobody trains plays on; trained experts play on that of their runs."""
     source: DemonstrationSource
     """Expert, checkpoint and noise."""
 
@@ -130,7 +133,9 @@ class DemonstrationSettings(Settings):
 
     @property
     def experts(self) -> tuple[Run, ...]:
-        """The runs whose policies are sampled, in the order of the agents if they are independent."""
+        """The runs whose policies are sampled, in the order of the agents if they are independent; none if scripted."""
+        if self.source.is_scripted:
+            return ()
         return tuple(Run(self.map_name, self.source.expert, seed) for seed in self.source.expert_seeds)
 
 
@@ -196,7 +201,8 @@ class Matrix:
         source = self.settings(run).demonstrations
         if source is None:
             return None
-        return DemonstrationSettings(scale=self.scale.scale, map_name=run.map_name, source=source)
+        backend = self.scale.backend
+        return DemonstrationSettings(scale=self.scale.scale, map_name=run.map_name, backend=backend, source=source)
 
     @property
     def learners(self) -> tuple[Run, ...]:
@@ -249,6 +255,10 @@ class Matrix:
     def _check(self) -> None:
         scale_file = f"config/scales/{self.scale.scale}.yaml"
         check_name("backend", self.scale.backend, BACKENDS, scale_file)
+        for name in set(SCRIPTED_POLICIES) & set(self.conditions):
+            raise SettingsError(
+                f"config/experiments.yaml: conditions: {name!r} is a policy that nobody trains; rename it"
+            )
         for map_name, conditions in self.scale.runs.items():
             check_name("map", map_name, map_names(), f"{scale_file}: runs")
             for condition in conditions:
@@ -276,12 +286,15 @@ class Matrix:
         if wanted is None:
             return
         source, where = wanted.source, self._where(run)
-        check_name("condition", source.expert, self.conditions, f"{where}: demonstrations.expert")
+        known = [*self.conditions, *SCRIPTED_POLICIES]
+        check_name("condition", source.expert, known, f"{where}: demonstrations.expert")
         if not source.joint and len(set(source.expert_seeds)) != n_agents(run.map_name):
             raise SettingsError(
                 f"{where}: demonstrations.expert_seeds: independent experts need {n_agents(run.map_name)} different "
                 f"seeds, one per agent, found {list(source.expert_seeds)}; give more in `seeds` or here"
             )
+        if source.is_scripted:
+            return
         expert = self.settings(wanted.experts[0])
         if expert.demonstrations is not None:
             raise SettingsError(f"{where}: demonstrations.expert: {source.expert!r} learns from demonstrations itself")

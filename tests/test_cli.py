@@ -1,13 +1,17 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 import dm2
 from dm2 import cli
+from dm2.backends import env_spec
 from dm2.config import RunSettings
+from dm2.demonstrations import Demonstrations
 
 CONFIG = str(Path(__file__).parent.parent / "config")
 STAGES = ["settings", "train", "sample", "evaluate", "aggregate-runs", "aggregate-demonstrations"]
@@ -82,3 +86,59 @@ def test_figures_without_tables_say_how_to_make_them(
 ) -> None:
     assert dm2_command(monkeypatch, "figures", "--results", str(tmp_path), "--config-folder", CONFIG) == 1
     assert "make reproduce" in capsys.readouterr().err
+
+
+def test_a_scripted_policy_is_evaluated(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["evaluate", "--policy", "heuristic", "--map", "3m", "--episodes", "3"]
+    assert dm2_command(monkeypatch, *arguments) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["policy"], shown["map_name"], shown["n_episodes"]) == ("heuristic", "3m", 3)
+    assert shown["dead_enemies_mean"] > 0
+    assert "simulator" in shown["backend"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "found no policy file, expected one, or --policy heuristic|random together with --map"),
+        (["--policy", "random"], "found no policy file, expected one, or --policy"),
+        (["--policy", "clever", "--map", "3m"], "policy: found 'clever', expected one of heuristic, random"),
+        (["--policy", "random", "--map", "3mm"], "unknown map '3mm'; did you mean '3m'?"),
+        (["--policy", "random", "--map", "3m", "--backend", "sc2"], "unknown backend 'sc2'"),
+        (["--policy", "random", "--map", "3m", "--sample"], "--sample: found it with --policy random"),
+        ([__file__, "--map", "3m"], "and --map, expected one of them"),
+    ],
+)
+def test_impossible_evaluations_are_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert dm2_command(monkeypatch, "evaluate", *arguments) == 1
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert len(shown.splitlines()) == 1
+
+
+def test_a_scripted_expert_is_sampled_and_takes_no_policy_files(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    settings, archive = tmp_path / "heuristic.yaml", tmp_path / "heuristic.npz"
+    source = {"expert": "heuristic", "expert_seeds": [3, 4, 5], "episodes": 4, "joint": False, "epsilon": 0.1}
+    settings.write_text(json.dumps({"scale": "smoke", "map_name": "3m", "source": source}))
+    wanted = ["sample", "--settings", str(settings), "--output", str(archive)]
+    assert dm2_command(monkeypatch, *wanted, __file__) == 1
+    assert "policies: found 1, expected none: the settings' expert is 'heuristic'" in capsys.readouterr().err
+    assert dm2_command(monkeypatch, *wanted) == 0
+    demonstrations = Demonstrations.load(archive, env_spec("simulator", "3m"))
+    assert (demonstrations.n_agents, demonstrations.n_episodes) == (3, 4)
+    assert demonstrations.metadata["experts"] == [{"condition": "heuristic"}] * 3
+    assert demonstrations.metadata["expert"] == "heuristic"
+    assert not np.array_equal(demonstrations.agents[0].lengths, demonstrations.agents[1].lengths)
+
+
+def test_a_trained_expert_needs_its_policy_files(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    settings = tmp_path / "ippo.yaml"
+    settings.write_text(json.dumps({"scale": "smoke", "map_name": "3m", "source": {"expert": "ippo"}}))
+    assert dm2_command(monkeypatch, "sample", "--settings", str(settings), "--output", str(tmp_path / "x.npz")) == 1
+    assert "policies: found (map, condition, seed, percent) [], expected [(" in capsys.readouterr().err

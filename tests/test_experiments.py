@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,43 @@ def test_independent_experts_are_one_run_per_agent() -> None:
     (archive,) = matrix.demonstrations.values()
     assert [run.seed for run in archive.experts] == list(PAPER_SEEDS)
     assert archive.name.endswith("_nonconcurrent_independent")
+
+
+def with_condition(folder: Path, name: str, demonstrations: str) -> Path:
+    """A copy of the configuration with one more condition that learns from these demonstrations."""
+    config = Path(shutil.copytree(CONFIG, folder / "config"))
+    experiments = config / "experiments.yaml"
+    condition = (
+        f"  {name}: {{label: x, settings: {{algorithm: ippo, reward: mixed, demonstrations: {demonstrations}}}}}"
+    )
+    experiments.write_text(experiments.read_text().replace("conditions:", f"conditions:\n{condition}", 1))
+    return config
+
+
+def test_a_scripted_expert_needs_no_run(tmp_path: Path) -> None:
+    config = with_condition(tmp_path, "dm2_heuristic_demo", "{expert: heuristic, epsilon: 0.1}")
+    matrix = Matrix.load(config, {"scale": "smoke", "runs": {"3m": ["dm2_heuristic_demo"]}})
+    (archive,) = matrix.demonstrations.values()
+    assert archive.experts == ()
+    assert (archive.source.expert, archive.source.epsilon, archive.backend) == ("heuristic", 0.1, "simulator")
+    assert {run.condition for run in matrix.runs} == {"dm2_heuristic_demo"}
+
+
+@pytest.mark.parametrize(
+    ("name", "demonstrations", "message"),
+    [
+        ("dm2_x", "{expert: heuristc}", "unknown condition 'heuristc'; did you mean 'heuristic'?"),
+        ("dm2_x", "{expert: random, epsilon: 0.5}", "epsilon: found 0.5 for the random expert; leave it out"),
+        ("dm2_x", "{expert: heuristic, checkpoint_percent: 50}", "checkpoint_percent: found 50 for the expert 'heur"),
+        ("dm2_x", "{expert: heuristic, joint: false}", "independent experts need 3 different seeds"),
+        ("heuristic", "{expert: ippo}", "conditions: 'heuristic' is a policy that nobody trains; rename it"),
+    ],
+)
+def test_impossible_scripted_experts_are_refused(tmp_path: Path, name: str, demonstrations: str, message: str) -> None:
+    config = with_condition(tmp_path, name, demonstrations)
+    with pytest.raises(SettingsError) as error:
+        Matrix.load(config, {"scale": "smoke", "runs": {"3m": [name]}})
+    assert message in str(error.value)
 
 
 def test_archives_that_differ_in_any_key_have_different_names() -> None:
