@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DELETE_ON_ERROR:
-.PHONY: setup reproduce figures test lint format schemas
+.PHONY: setup reproduce figures test calibrate lint format schemas
 
 reproduce: $(STAMP)
 	$(BIN)/snakemake --cores $(CORES) --config scale=$(SCALE)
@@ -18,6 +18,9 @@ reproduce: $(STAMP)
 
 figures: $(STAMP)
 	$(BIN)/python -m dm2.scripts.draw_figures
+
+calibrate: $(STAMP)
+	$(BIN)/python -m dm2.scripts.calibrate
 
 test: $(STAMP)
 	$(BIN)/python -m pytest

@@ -1,0 +1,89 @@
+"""The simulator beside logs of the real game, on the maps on which its assumptions were settled.
+
+The logs are results/starcraft2/*.csv. Random teams draw available actions uniformly; passive teams only stop.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dm2.battle.env import BattleEnv
+
+MAPS = ("3m", "8m", "2s3z")
+STOP = 1
+_RANDOM_COLUMNS = {"length_steps": "length", "raw_reward": "raw_reward", "dead_allies": "dead_allies"}
+_SHORTEST_WALK = 1.05  # a passive team's battle is at most this much longer than the shortest one without reward
+
+
+def real_random(logs: Path) -> pd.DataFrame:
+    """Mean length, raw reward and dead allies of the real game's first episodes, per map."""
+    episodes = pd.read_csv(logs / "real_battles_random_first_episodes.csv")
+    return episodes.groupby("map")[list(_RANDOM_COLUMNS)].mean().rename(columns=_RANDOM_COLUMNS)
+
+
+def real_passive(logs: Path) -> pd.Series:
+    """Mean length of the real game's tests of untrained nets that never hurt an enemy and stood to die, per map.
+
+    Which nets only stopped is not recorded. Kept are tests without reward in which every agent died: the ones of a
+    map's most frequent length (within 5 %), the longest of these where there are several.
+    """
+    tests = pd.read_csv(logs / "real_battles_untrained_greedy_tests.csv")
+    agents = {map_name: BattleEnv(map_name, 1, 0).spec.n_agents for map_name in MAPS}
+    tests = tests[(tests.mean_raw_reward == 0) & (tests.mean_dead_allies == tests["map"].map(agents))]
+    lengths = {}
+    for map_name, group in tests.groupby("map"):
+        values = group.mean_length_steps.to_numpy()
+        near = [values[abs(values / value - 1) < _SHORTEST_WALK - 1] for value in values]
+        lengths[map_name] = max(near, key=lambda cluster: (len(cluster), cluster.mean())).mean()
+    return pd.Series(lengths, name="length")
+
+
+def play(map_name: str, battles: int, seed: int, *, passive: bool) -> dict[str, float]:
+    """Means over simulated battles of a random or a passive team."""
+    env = BattleEnv(map_name, battles, seed)
+    env.reset()
+    generator = np.random.default_rng(seed)
+    length, reward = np.zeros(battles), np.zeros(battles)
+    while env.active.any():
+        length += env.active
+        scores = generator.random(env.avail_actions.shape)
+        actions = np.where(env.avail_actions, scores, -1.0).argmax(axis=2)
+        if passive:
+            actions = np.where(env.avail_actions[:, :, STOP], STOP, 0)
+        env.step(actions)
+        reward += env.reward
+    scale = float(env.world.rules[0]["max_reward"]) / 20.0
+    return {
+        "length": float(length.mean()),
+        "raw_reward": float(reward.mean() * scale),
+        "dead_allies": float(env.dead_allies.mean()),
+    }
+
+
+def compare(logs: Path, battles: int, seed: int) -> pd.DataFrame:
+    """One row per map, kind of team and quantity: the real game's mean, ours and the difference."""
+    random, passive = real_random(logs), real_passive(logs)
+    rows = []
+    for map_name in MAPS:
+        ours = play(map_name, battles, seed, passive=False)
+        rows += [(map_name, "random", key, random.loc[map_name, key], ours[key]) for key in ours]
+        length = play(map_name, battles, seed, passive=True)["length"]
+        rows.append((map_name, "passive", "length", passive[map_name], length))
+    table = pd.DataFrame(rows, columns=["map_name", "team", "quantity", "starcraft2", "simulator"])
+    table["difference"] = table.simulator - table.starcraft2
+    table["relative_difference"] = table.difference / table.starcraft2
+    return table
+
+
+def to_markdown(table: pd.DataFrame) -> str:
+    """The table for docs/simulator.md's readers."""
+    lines = ["| map | team | quantity | StarCraft II | simulator | difference |", "|---|---|---|---|---|---|"]
+    lines += [
+        f"| {row.map_name} | {row.team} | {row.quantity} | {row.starcraft2:.2f} | {row.simulator:.2f} "
+        f"| {row.relative_difference:+.1%} |"
+        for row in table.itertuples()
+    ]
+    return "\n".join(lines) + "\n"

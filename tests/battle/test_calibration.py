@@ -1,0 +1,45 @@
+"""The simulator against logs of the real game, on the three maps on which its assumptions were settled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from dm2.battle.calibration import MAPS, compare, play, real_passive, real_random, to_markdown
+
+LOGS = Path(__file__).parents[2] / "results" / "starcraft2"
+TOLERANCES = {  # relative; deaths are compared absolutely
+    ("random", "length"): 0.08,
+    ("random", "raw_reward"): 0.12,
+    ("passive", "length"): 0.03,
+}
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    return compare(LOGS, battles=2000, seed=1)
+
+
+def test_logs_say_what_they_say() -> None:
+    assert real_random(LOGS).loc["3m"].round(2).tolist() == [26.70, 28.44, 2.96]
+    assert real_passive(LOGS).round(2).to_dict() == {"2s3z": 43.08, "3m": 21.80, "8m": 23.97}
+
+
+def test_random_and_passive_teams_fare_as_in_the_real_game(table: pd.DataFrame) -> None:
+    for row in table.itertuples():
+        if row.quantity == "dead_allies":
+            assert abs(row.difference) < 0.1, row
+        else:
+            assert abs(row.relative_difference) < TOLERANCES[row.team, row.quantity], row
+
+
+def test_passive_teams_never_hurt_anybody() -> None:
+    for map_name in MAPS:
+        assert play(map_name, 200, 2, passive=True)["raw_reward"] == 0
+
+
+def test_table_has_a_line_per_comparison(table: pd.DataFrame) -> None:
+    assert len(table) == 12
+    assert "| 8m | passive | length | 23.97 |" in to_markdown(table)
