@@ -30,6 +30,15 @@ def test_an_expert_nobody_compares_is_trained_once(tmp_path: Path) -> None:
     assert (jobs["train_expert"], jobs["train_dm2"], jobs["sample_demonstrations"]) == (1, 2, 1)
 
 
+def test_an_expert_that_nobody_trains_is_sampled_without_a_run(tmp_path: Path) -> None:
+    runs = "runs={3m: [dm2_heuristic_demo]}"
+    archive = "results/smoke/demonstrations/3m/heuristic_100_seed-112358_episodes-32.npz"
+    done = snakemake(tmp_path, archive, "--config", "scale=smoke", runs)
+    assert done.returncode == 0, done.stdout
+    assert planned(done.stdout) == {"write_demonstration_settings": 1, "sample_demonstrations": 1, "total": 2}
+    assert (tmp_path / archive).is_file()
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
