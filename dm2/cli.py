@@ -21,6 +21,7 @@ from dm2.scripts import (
     sample_demonstrations,
     show_settings,
     train,
+    watch,
     write_report,
 )
 
@@ -34,6 +35,7 @@ app.command("settings")(show_settings.main)
 app.command("train")(train.main)
 app.command("sample")(sample_demonstrations.main)
 app.command("evaluate")(evaluate.main)
+app.command("watch")(watch.main)
 app.command("aggregate-runs")(aggregate_runs.main)
 app.command("aggregate-demonstrations")(aggregate_demonstrations.main)
 app.command("claims")(judge_claims.main)

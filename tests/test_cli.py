@@ -14,7 +14,7 @@ from dm2.config import RunSettings
 from dm2.demonstrations import Demonstrations
 
 CONFIG = str(Path(__file__).parent.parent / "config")
-STAGES = ["settings", "train", "sample", "evaluate", "aggregate-runs", "aggregate-demonstrations"]
+STAGES = ["settings", "train", "sample", "evaluate", "watch", "aggregate-runs", "aggregate-demonstrations"]
 STAGES += ["claims", "figure", "figures", "report"]
 
 
