@@ -75,7 +75,9 @@ def test_a_recording_is_small():
 
 def test_another_version_of_the_simulator_is_refused():
     recording = changed(played()[2], backend="simulator 0")
-    with pytest.raises(UserError, match=r"found battles of 'simulator 0', expected 'simulator .*': .* record them again"):
+    with pytest.raises(
+        UserError, match=r"found battles of 'simulator 0', expected 'simulator .*': .* record them again"
+    ):
         replay(recording)
 
 

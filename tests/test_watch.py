@@ -73,7 +73,13 @@ def test_the_page_holds_the_battles_and_nothing_from_elsewhere(tmp_path):
     for packed, battle, told in zip(shown["battles"], replay(recording), thoughts, strict=True):
         frames = battle.steps + 1
         np.testing.assert_allclose(numbers(packed["x"], "<i2", frames, 6) / 256, battle.x, atol=1 / 512)
+        np.testing.assert_allclose(numbers(packed["y"], "<i2", frames, 6) / 256, battle.y, atol=1 / 512)
         np.testing.assert_allclose(numbers(packed["health"], "<i2", frames, 6) / 16, battle.health, atol=1 / 16)
+        for name in ("alive", "target"):
+            np.testing.assert_array_equal(numbers(packed[name], "<i1", frames, 6), getattr(battle, name))
+        np.testing.assert_array_equal(
+            numbers(packed["fired"], "<i1", battle.steps, 6), np.diff(battle.shots, axis=0) > 0
+        )
         np.testing.assert_array_equal(numbers(packed["actions"], "<i1", *battle.actions.shape), battle.actions)
         np.testing.assert_allclose(packed["values"], told.values, atol=1e-3)
         scores = numbers(packed["scores"], "<i2", *told.scores.shape)
