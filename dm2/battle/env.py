@@ -12,6 +12,9 @@ from dm2.battle.scenario import World, load_scenario
 SIMULATOR_VERSION = "1"  # raised whenever a battle would go differently
 _CHUNK = 8  # battles per unit of work of a thread
 
+# numba's OpenMP layer would set the number of threads of the whole process's OpenMP, torch's included.
+numba.config.THREADING_LAYER = "workqueue"  # type: ignore[attr-defined]
+
 
 def spec_of(map_name: str, world: World) -> EnvSpec:
     """Sizes of a scenario's interface."""
@@ -75,7 +78,7 @@ class BattleEnv:
         self.dead_allies, self.dead_enemies = status["dead_allies"], status["dead_enemies"]
         self.final_obs, self.final_state = self.battles.final_obs, self.battles.final_state
         self._options = kernel.Options(seed, regeneration_pays, autoreset)
-        self._n_threads = min(n_threads, numba.get_num_threads())
+        self._n_threads = min(n_threads, numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
 
     def reset(self, episodes: np.ndarray | None = None) -> None:
         """Start every battle; battle e plays episode `episodes[e]` of the seed (by default 0..E-1)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from dm2.backends import env_spec, make_env
 from dm2.battle import BattleEnv
@@ -112,6 +113,19 @@ def test_stepping_after_the_end_is_an_error() -> None:
         act(env, STOP)
     with pytest.raises(RuntimeError, match=r"call reset\(\)"):
         env.step(np.zeros((1, 3), dtype=np.int64))
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_threads_of_the_simulator_are_its_own(n_threads: int) -> None:
+    """OpenMP's number of threads is the whole process's: a simulator that set it would make torch spin and sums vary."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    env = BattleEnv("3m", 32, 0, n_threads=n_threads)
+    env.reset()
+    env.step(np.full((32, 3), STOP))
+    found = torch.get_num_threads()
+    torch.set_num_threads(before)
+    assert found == 1
 
 
 def test_backends_open_by_name() -> None:
