@@ -117,7 +117,7 @@ def test_stepping_after_the_end_is_an_error() -> None:
 
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_threads_of_the_simulator_are_its_own(n_threads: int) -> None:
-    """OpenMP's number of threads is the whole process's: a simulator that set it would make torch spin and sums vary."""
+    """OpenMP has one number of threads per process: a simulator that set it would make torch spin and sums vary."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     env = BattleEnv("3m", 32, 0, n_threads=n_threads)
