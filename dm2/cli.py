@@ -14,6 +14,7 @@ from dm2.errors import report_errors
 from dm2.scripts import (
     aggregate_demonstrations,
     aggregate_runs,
+    doctor,
     draw_figure,
     draw_figures,
     evaluate,
@@ -36,6 +37,7 @@ app.command("train")(train.main)
 app.command("sample")(sample_demonstrations.main)
 app.command("evaluate")(evaluate.main)
 app.command("watch")(watch.main)
+app.command("doctor")(doctor.main)
 app.command("aggregate-runs")(aggregate_runs.main)
 app.command("aggregate-demonstrations")(aggregate_demonstrations.main)
 app.command("claims")(judge_claims.main)

@@ -319,12 +319,13 @@ def alternatives(values: Iterable[object]) -> str:
 
 
 def unused_modules(settings: RunSettings) -> tuple[str, ...]:
-    """Modules of the algorithms that a run does not use: a change there leaves its results alone."""
+    """Modules of the engine and the algorithms that a run does not use: a change there leaves its results alone."""
+    others = ("dm2.backends.starcraft2",) if settings.backend == "simulator" else ()
     if settings.algorithm == "qmix":
-        return ("dm2.ippo", "dm2.rmappo", "dm2.distribution_matching")
+        return (*others, "dm2.ippo", "dm2.rmappo", "dm2.distribution_matching")
     if settings.algorithm == "rmappo":  # builds on dm2.ippo
-        return ("dm2.qmix", "dm2.distribution_matching")
-    others = ("dm2.qmix", "dm2.rmappo")
+        return (*others, "dm2.qmix", "dm2.distribution_matching")
+    others = (*others, "dm2.qmix", "dm2.rmappo")
     return (*others, "dm2.distribution_matching") if settings.reward == "env" else others
 
 

@@ -1,6 +1,7 @@
 """One interface, several battle engines.
 
-`make_env` opens an engine by its name: `simulator` is the built-in battle simulator (dm2/battle).
+`make_env` opens an engine by its name: `simulator` is the built-in battle simulator (dm2/battle), `starcraft2` the real
+game through oxwhirl/smac (dm2/backends/starcraft2.py).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-BACKENDS = ("simulator",)
+BACKENDS = ("simulator", "starcraft2")
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,13 @@ def env_spec(backend: str, map_name: str) -> EnvSpec:
 
     Raises:
         ValueError: unknown backend or map.
+        UserError: backend starcraft2 without StarCraft II.
     """
     check_backend(backend)
+    if backend == "starcraft2":
+        from dm2.backends.starcraft2 import starcraft2_spec
+
+        return starcraft2_spec(map_name)
     from dm2.battle import simulator_spec
 
     return simulator_spec(map_name)
@@ -98,7 +104,7 @@ def make_env(
         backend: one of BACKENDS.
         map_name: a SMAC map.
         n_battles: E.
-        seed: a battle is a function of (seed, episode number, actions).
+        seed: a battle is a function of (seed, episode number, actions); of StarCraft II this is not promised.
         n_threads: threads of the simulator; they do not change results.
         regeneration_pays: SMAC's positive-only reward is an absolute value, so shield that enemies regain pays
             (quirk 4 of the original code); off, it costs nothing and pays nothing.
@@ -106,10 +112,24 @@ def make_env(
 
     Raises:
         ValueError: unknown backend or map, or an impossible number.
+        UserError: backend starcraft2 without StarCraft II, or with an option that SMAC does not have.
     """
     check_backend(backend)
+    if backend == "starcraft2":
+        return _starcraft2_env(map_name, n_battles, seed, regeneration_pays, autoreset)
     from dm2.battle import BattleEnv
 
     return BattleEnv(
         map_name, n_battles, seed, n_threads=n_threads, regeneration_pays=regeneration_pays, autoreset=autoreset
     )
+
+
+def _starcraft2_env(map_name: str, n_battles: int, seed: int, regeneration_pays: bool, autoreset: bool) -> BatchedEnv:
+    from dm2.backends.starcraft2 import StarCraft2Battles
+    from dm2.errors import UserError
+
+    if not regeneration_pays:
+        raise UserError("backend starcraft2: found regeneration_pays false, expected true; SMAC's reward is always so")
+    if autoreset:
+        raise UserError("backend starcraft2: found autoreset, expected none; reset the battles once all have ended")
+    return StarCraft2Battles(map_name, n_battles, seed)

@@ -1,0 +1,59 @@
+"""Say in plain words what is installed and what is missing (`dm2 doctor`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from dm2.scripts import options
+
+if TYPE_CHECKING:
+    from dm2.backends.installation import Finding
+
+
+def main() -> None:
+    """Check the simulator, and what StarCraft II needs; exit code 0 if the simulator works."""
+    from dm2.backends.installation import imports, inspect_installation
+
+    findings = inspect_installation()
+    complete = all(finding.good for finding in findings)
+    if complete:
+        findings.append(imports())
+        complete = findings[-1].good
+    works = simulator()
+    typer.echo(line(works))
+    typer.echo("\nStarCraft II (optional: only backend starcraft2 needs it)")
+    for finding in findings:
+        typer.echo(line(finding))
+    if complete:
+        typer.echo("everything that backend starcraft2 needs is there; the game itself was not started")
+    else:
+        typer.echo("backend starcraft2 cannot be used yet; everything else works without it")
+    raise typer.Exit(0 if works.good else 1)
+
+
+def simulator() -> Finding:
+    """Whether the simulator plays, tried with one step on the smallest map."""
+    from dm2.backends.installation import Finding
+
+    try:
+        import numpy as np
+
+        from dm2.backends import make_env
+
+        env = make_env("simulator", "3m", 1, 0)
+        env.reset()
+        env.step(np.ones((1, env.spec.n_agents), dtype=np.int64))
+    except (ImportError, OSError) as error:
+        return Finding("simulator", False, f"does not start: {error}; make setup installs what it needs")
+    return Finding("simulator", True, f"{env.spec.backend.removeprefix('simulator ')}, plays")
+
+
+def line(finding: Finding) -> str:
+    """A finding as one line of the report."""
+    return f"{'ok' if finding.good else 'MISSING':8} {finding.part:17} {finding.text}"
+
+
+if __name__ == "__main__":
+    options.run(main)
