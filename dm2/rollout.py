@@ -8,7 +8,8 @@ episode n owns the rows starts[n] to starts[n + 1].
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
@@ -195,21 +196,30 @@ def collect(
     *,
     keep_state: bool = False,
 ) -> Episodes:
-    """Play one episode in each battle of env.
+    """Play episodes, one in each battle of env, in as many waves as there are episodes for each battle.
 
     Args:
         env: the battles; reset here.
         policy: who acts.
-        episodes: numbers of the episodes to play, one per battle, int64 [n_battles]; a battle is the same whenever
-            its number, the environment's seed and the actions are.
+        episodes: numbers of the episodes to play, int64 [a multiple of n_battles]; a battle is the same whenever its
+            number, the environment's seed and the actions are.
         generator: draws the uniform numbers of the policy, in each step for all battles, ended or not: what one
             battle draws does not depend on when the others end.
         keep_state: store the global state too.
 
     Returns:
-        The episodes, in the order of the battles.
+        The episodes, in the order of their numbers in `episodes`.
     """
-    check_shape("episodes", episodes, (env.n_battles,))
+    if episodes.ndim != 1 or not episodes.size or episodes.size % env.n_battles:
+        raise ValueError(f"episodes: found shape {list(episodes.shape)}, expected [a multiple of {env.n_battles}]")
+    waves = np.split(episodes, episodes.size // env.n_battles)
+    return join([_collect_wave(env, policy, wave, generator, keep_state) for wave in waves])
+
+
+def _collect_wave(
+    env: BatchedEnv, policy: Policy, episodes: np.ndarray, generator: np.random.Generator, keep_state: bool
+) -> Episodes:
+    """Play one episode in each battle."""
     spec, n_battles = env.spec, env.n_battles
     env.reset(episodes)
     recorder = _Recorder(n_battles, spec.episode_limit)
@@ -273,3 +283,20 @@ def _finish(env: BatchedEnv, recorder: _Recorder, lengths: Tensor, keep_state: b
         final_state=torch.from_numpy(env.state.copy()) if keep_state else None,
         extras={name.removeprefix("extras/"): recorder.rows(name, filled) for name in extras},
     )
+
+
+_AGENT_MAJOR = ("obs", "avail_actions", "actions", "final_obs", "final_avail_actions")
+
+
+def join(parts: Sequence[Episodes]) -> Episodes:
+    """The episodes of all parts, one part after the other."""
+    if len(parts) == 1:
+        return parts[0]
+
+    def joined(name: str) -> Tensor | None:
+        arrays = [getattr(part, name) for part in parts]
+        return None if arrays[0] is None else torch.cat(arrays, dim=int(name in _AGENT_MAJOR))
+
+    arrays = {part.name: joined(part.name) for part in fields(Episodes) if part.name != "extras"}
+    extras = {name: torch.cat([part.extras[name] for part in parts], dim=1) for name in parts[0].extras}
+    return Episodes(**arrays, extras=extras)  # type: ignore[arg-type]

@@ -240,7 +240,7 @@ class Training:
         Raises:
             TrainingDiverged: a metric is not finite.
         """
-        book, battles = self.logbook, self.env.n_battles
+        book, battles = self.logbook, self.learner.episodes_per_update
         numbers = np.arange(book.episodes, book.episodes + battles)
         generator = stream(self.settings.seed, "policy", book.episodes)
         episodes = collect(self.env, self.learner.policy(), numbers, generator, keep_state=self.learner.keeps_state)

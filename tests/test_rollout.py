@@ -97,6 +97,23 @@ def test_wrong_shape_is_refused_by_name():
     assert isinstance(episodes, Episodes)
 
 
-def test_number_of_episodes_must_be_the_number_of_battles():
-    with pytest.raises(ValueError, match=r"episodes: found shape \[3\], expected \[4\]"):
+def test_number_of_episodes_must_fill_the_battles():
+    with pytest.raises(ValueError, match=r"episodes: found shape \[3\], expected \[a multiple of 4\]"):
         collect(FakeEnv(4), Echo(), np.arange(3), np.random.default_rng(0))
+
+
+def test_more_episodes_than_battles_are_played_in_waves():
+    env, numbers, generator = FakeEnv(2), np.arange(10, 16), np.random.default_rng(1)
+    waves = collect(env, Echo(), numbers, np.random.default_rng(1), keep_state=True)
+    parts = [collect(env, Echo(), numbers[n : n + 2], generator, keep_state=True) for n in (0, 2, 4)]
+    assert waves.n_episodes == 6
+    assert waves.rows == sum(part.rows for part in parts)
+    for name, axis in {"lengths": 0, "obs": 1, "actions": 1, "reward": 0, "final_obs": 1, "state": 0}.items():
+        assert torch.equal(getattr(waves, name), torch.cat([getattr(part, name) for part in parts], axis)), name
+    assert torch.equal(waves.extras["last"], waves.last_actions)
+
+
+@pytest.mark.parametrize("numbers", [np.arange(3), np.arange(0), np.arange(4).reshape(2, 2)])
+def test_waves_that_are_not_full_are_refused(numbers):
+    with pytest.raises(ValueError, match=r"episodes: found shape .*, expected \[a multiple of 2\]"):
+        collect(FakeEnv(2), Echo(), numbers, np.random.default_rng(1))

@@ -105,7 +105,8 @@ def make_env(
         map_name: a SMAC map.
         n_battles: E.
         seed: a battle is a function of (seed, episode number, actions); of StarCraft II this is not promised.
-        n_threads: threads of the simulator; they do not change results.
+        n_threads: threads of the simulator; they do not change results. Of StarCraft II, games at once: the env then
+            has as many battles as divide n_battles evenly, and `dm2.rollout.collect` plays in waves.
         regeneration_pays: SMAC's positive-only reward is an absolute value, so shield that enemies regain pays
             (quirk 4 of the original code); off, it costs nothing and pays nothing.
         autoreset: a battle that ends starts again within the same step.
@@ -116,7 +117,7 @@ def make_env(
     """
     check_backend(backend)
     if backend == "starcraft2":
-        return _starcraft2_env(map_name, n_battles, seed, regeneration_pays, autoreset)
+        return _starcraft2_env(map_name, n_battles, seed, n_threads, regeneration_pays, autoreset)
     from dm2.battle import BattleEnv
 
     return BattleEnv(
@@ -124,12 +125,17 @@ def make_env(
     )
 
 
-def _starcraft2_env(map_name: str, n_battles: int, seed: int, regeneration_pays: bool, autoreset: bool) -> BatchedEnv:
+def _starcraft2_env(
+    map_name: str, n_battles: int, seed: int, n_threads: int, regeneration_pays: bool, autoreset: bool
+) -> BatchedEnv:
     from dm2.backends.starcraft2 import StarCraft2Battles
     from dm2.errors import UserError
 
+    if n_battles < 1 or n_threads < 1:
+        raise ValueError(f"n_battles {n_battles}, n_threads {n_threads}: expected >= 1")
     if not regeneration_pays:
         raise UserError("backend starcraft2: found regeneration_pays false, expected true; SMAC's reward is always so")
     if autoreset:
         raise UserError("backend starcraft2: found autoreset, expected none; reset the battles once all have ended")
-    return StarCraft2Battles(map_name, n_battles, seed)
+    games = max(number for number in range(1, min(n_battles, n_threads) + 1) if n_battles % number == 0)
+    return StarCraft2Battles(map_name, games, seed)

@@ -7,6 +7,8 @@ What differs from the simulator:
   same game plays after it depend on all that went before. That equal seeds give equal results is not promised.
 - A battle whose game dies ends there: truncated, reward 0, observations as they were. The game is started again for
   the next reset; after MAX_FAILURES in a row without a battle played to its end, the env gives up.
+- A game takes a process and much memory, so there are as many as threads are asked for, and more episodes are played
+  in waves (dm2.rollout.collect). Their number decides which game plays which episode, so it may change results.
 - Rewards are SMAC's own, so regeneration_pays cannot be switched off; there is no autoreset.
 """
 

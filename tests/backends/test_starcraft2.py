@@ -13,6 +13,8 @@ import pytest
 from dm2.backends import env_spec, make_env
 from dm2.backends.starcraft2 import MAX_FAILURES, StarCraft2Battles
 from dm2.errors import UserError
+from dm2.evaluation import evaluate
+from dm2.scripted import scripted_policy
 
 STOP, NORTH = 1, 2
 
@@ -211,6 +213,20 @@ def test_options_that_smac_does_not_have_are_refused(packages: Path) -> None:
     with pytest.raises(UserError, match="found autoreset, expected none"):
         make_env("starcraft2", "3m", 1, 0, autoreset=True)
     assert isinstance(make_env("starcraft2", "3m", 1, 0), StarCraft2Battles)
+
+
+@pytest.mark.parametrize(("episodes", "threads", "games"), [(8, 1, 1), (8, 3, 2), (2, 16, 2), (320, 16, 16)])
+def test_games_at_once_are_bounded_by_the_threads(packages: Path, episodes: int, threads: int, games: int) -> None:
+    assert make_env("starcraft2", "3m", episodes, 0, n_threads=threads).n_battles == games
+
+
+def test_an_evaluation_plays_in_waves(packages: Path) -> None:
+    policy = scripted_policy("random", env_spec("starcraft2", "3m"))
+    played = evaluate(policy, "starcraft2", "3m", seed=1, n_episodes=6, n_threads=2)
+    assert played.n_episodes == 6
+    assert 4 <= played.episode_length_mean <= 6
+    assert len(processes(packages)) == 4
+    wait_until_gone(processes(packages), 5)
 
 
 def test_maps_that_are_not_there_are_refused(packages: Path) -> None:
