@@ -22,7 +22,6 @@ import tempfile
 import weakref
 from contextlib import suppress
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 
@@ -77,10 +76,10 @@ def starcraft2_spec(map_name: str) -> EnvSpec:
 class Game:
     """One worker process and its game, as the parent sees them."""
 
-    def __init__(self, map_name: str, log: Path) -> None:
+    def __init__(self, map_name: str) -> None:
         """Nothing is started before the first `ask_reset`."""
         self.map_name = map_name
-        self.log = log
+        self.log = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the env; has no name that could be left behind)
         self.failures = 0  # since a battle was last played to its end
         self._process: multiprocessing.process.BaseProcess | None = None
         self._has_played = False  # a battle to its end, in this process
@@ -90,10 +89,10 @@ class Game:
         if not self._has_played:  # SMAC would start a second game beside the first
             self.stop(CLOSE_SECONDS)
         if self._process is None:
-            self.log.write_bytes(b"")
+            self.log.truncate(0)
             context = multiprocessing.get_context("spawn")
             self._connection, workers_end = context.Pipe()
-            arguments = (workers_end, self.map_name, seed, str(self.log))
+            arguments = (workers_end, self.map_name, seed, f"/proc/{os.getpid()}/fd/{self.log.fileno()}")
             self._process = context.Process(target=serve, args=arguments, daemon=True)
             self._process.start()
             workers_end.close()
@@ -141,16 +140,17 @@ class Game:
 
     def last_words(self) -> str:
         """The end of what worker and game wrote to stderr."""
-        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        self.log.seek(0)
+        lines = self.log.read().decode("utf-8", errors="replace").splitlines()
         return "\n".join(lines[-LOG_TAIL_LINES:]) or "(nothing)"
 
 
-def _close(games: list[Game], folder: tempfile.TemporaryDirectory[str]) -> None:
+def _close(games: list[Game]) -> None:
     for game in games:
         game.hang_up()
     for game in games:
         game.stop(CLOSE_SECONDS)
-    folder.cleanup()
+        game.log.close()
 
 
 class StarCraft2Battles:
@@ -175,9 +175,8 @@ class StarCraft2Battles:
         self.dead_allies, self.dead_enemies = np.zeros((2, n_battles), dtype=np.int64)
         self.restarts = 0  # games lost so far
         self._seed = seed
-        folder = tempfile.TemporaryDirectory(prefix="dm2-starcraft2-")
-        self._games = [Game(map_name, Path(folder.name, f"{battle}.log")) for battle in range(n_battles)]
-        self.close = weakref.finalize(self, _close, self._games, folder)
+        self._games = [Game(map_name) for _ in range(n_battles)]
+        self.close = weakref.finalize(self, _close, self._games)
 
     def reset(self, episodes: np.ndarray | None = None) -> None:
         """Start every battle; episode numbers (by default 0..E-1) choose the seeds of games that are not running yet.

@@ -108,7 +108,7 @@ def _played(env: MultiAgentEnv, **outcome: Any) -> Played:
 
 
 def _write_to(log: str) -> None:
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    file = os.open(log, os.O_WRONLY | os.O_APPEND)
     for stream in (1, 2):
         os.dup2(file, stream)
     os.close(file)

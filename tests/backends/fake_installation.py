@@ -2,9 +2,9 @@
 
 The fake SMAC has StarCraft2Env's constructor and methods. A "game" is a process that sleeps, its id stands in the file
 `pids` of the folder with the worker's. Battles last 4 steps, or 6, the limit, if the last action of agent 0 was STOP.
-The file `faults` names what goes wrong, by word: `launch` (the constructor's first reset raises), `crash` (the process
-dies in the third step), `game` (SMAC's own report of a dead game in the third step); it is removed once it has gone
-wrong unless it says `always` too.
+The file `faults` names what goes wrong, by word: `launch` (the first reset raises), `crash` (the process dies
+in the third step), `hang` (it no longer answers), `game` (SMAC's own report of a dead game in the third step);
+it is removed once it has gone wrong unless it says `always` too.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 SMAC = """
-import os, pathlib, subprocess, sys
+import os, pathlib, subprocess, sys, time
 
 import numpy as np
 
@@ -57,6 +57,8 @@ class StarCraft2Env:
         if self.steps == 3 and fault("crash"):
             print("fake StarCraft II: out of memory", file=sys.stderr, flush=True)
             os._exit(7)
+        if self.steps == 3 and fault("hang"):
+            time.sleep(600)
         if self.steps == 3 and fault("game"):
             return 0, True, {}
         info = dict(battle_won=False, dead_allies=int(self.steps > 1), dead_enemies=0)

@@ -117,14 +117,20 @@ def test_a_reset_within_the_first_battle_leaves_one_game(battles: StarCraft2Batt
     assert len(processes(packages)) == 8
 
 
-@pytest.mark.parametrize("fault", ["crash", "game"])
+@pytest.mark.parametrize("fault", ["crash", "game", "hang"])
 def test_a_lost_battle_is_cut_and_its_game_starts_again(
-    battles: StarCraft2Battles, packages: Path, fault: str, caplog: pytest.LogCaptureFixture
+    battles: StarCraft2Battles,
+    packages: Path,
+    fault: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     env = battles
     (packages / "faults").write_text(fault)
     env.reset()
     first = processes(packages)
+    if fault == "hang":
+        monkeypatch.setattr("dm2.backends.starcraft2.ANSWER_SECONDS", 2.0)
     for _ in range(3):
         env.step(team(env, NORTH))
     cut = int(np.flatnonzero(~env.active)[0])
