@@ -302,6 +302,13 @@ class DemonstrationSource(Settings):
         return self.expert in SCRIPTED_POLICIES
 
 
+class SelfImitationSettings(Settings):
+    """Self-imitation: the experts are the team's own best episodes so far, in the place of demonstrations."""
+
+    stored_episodes: Count = 1024
+    """Own episodes kept, those with the highest discounted returns."""
+
+
 class RunSettings(Settings):
     """Everything one run depends on; the run's `settings.yaml` is exactly this."""
 
@@ -337,18 +344,23 @@ class RunSettings(Settings):
     """Settings of the discriminators, for the rewards gail and mixed."""
     demonstrations: DemonstrationSource | None = None
     """Source of the demonstrations, for the rewards gail and mixed."""
+    self_imitation: SelfImitationSettings | None = None
+    """Store of the team's own best episodes, for the rewards gail and mixed without demonstrations."""
     quirks: QuirkSettings = QuirkSettings()
     """Which quirks of the paper's code are on."""
 
     @model_validator(mode="after")
     def _blocks_fit(self) -> Self:
         matching = self.reward != "env"
+        if matching and self.demonstrations is not None and self.self_imitation is not None:
+            raise ValueError("demonstrations, self_imitation: found both blocks, expected one; remove the other")
         needed = {
             "ippo": self.algorithm == "ippo",
             "qmix": self.algorithm == "qmix",
             "rmappo": self.algorithm == "rmappo",
             "discriminator": matching,
-            "demonstrations": matching,
+            "demonstrations": matching and self.self_imitation is None,
+            "self_imitation": matching and self.demonstrations is None,
         }
         why = f"algorithm {self.algorithm!r} with reward {self.reward!r}"
         for key, is_needed in needed.items():
@@ -358,6 +370,24 @@ class RunSettings(Settings):
                 raise ValueError(f"{why} does not read the block {key!r}; remove it")
         if matching and self.algorithm != "ippo":
             raise ValueError(f"reward {self.reward!r} needs algorithm 'ippo', found {self.algorithm!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _minibatches_fit(self) -> Self:
+        if self.discriminator is None or self.ippo is None:
+            return self
+        batch = self.discriminator.batch_episodes
+        drawn_from = {"ippo.episodes_per_update": self.ippo.episodes_per_update}
+        if self.demonstrations is not None:
+            drawn_from["demonstrations.episodes"] = self.demonstrations.episodes
+        if self.self_imitation is not None:
+            drawn_from["self_imitation.stored_episodes"] = self.self_imitation.stored_episodes
+        for name, episodes in drawn_from.items():
+            if episodes < batch:
+                raise ValueError(
+                    f"discriminator.batch_episodes: found {batch}, more than {name} ({episodes}), from which they are"
+                    " drawn; lower the one or raise the other"
+                )
         return self
 
     @model_validator(mode="after")

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from dm2.config import DiscriminatorSettings, RunSettings, SettingsError
+from dm2.config import RunSettings, SettingsError
 from dm2.discriminator import Discriminator, demonstration_rows, own_rows
 from dm2.discriminator_kernels import EpisodeRows
 from dm2.ippo import IPPO, IPPOPolicy
@@ -55,8 +55,7 @@ class DistributionMatching:
         demonstrations: what the experts did, one set per agent; None where a subclass has experts of its own.
 
     Raises:
-        SettingsError: the demonstrations are of another map or another source, or demonstrations or updates have
-            fewer episodes than a step of the discriminator draws.
+        SettingsError: the demonstrations are of another map or another source.
     """
 
     keeps_state = False
@@ -64,7 +63,6 @@ class DistributionMatching:
     def __init__(self, spec: EnvSpec, settings: RunSettings, demonstrations: Demonstrations | None) -> None:
         if settings.ippo is None or settings.discriminator is None:
             raise SettingsError("settings: found no block ippo or no block discriminator, expected both")
-        check_episodes(settings.discriminator, "ippo.episodes_per_update", settings.ippo.episodes_per_update)
         self.settings = settings
         self.discriminator_settings = settings.discriminator
         self.ippo = IPPO(spec, settings.ippo, settings.quirks, settings.seed)
@@ -72,7 +70,6 @@ class DistributionMatching:
         self.demonstrations: list[EpisodeRows] = []
         if demonstrations is not None:
             _check_demonstrations(spec, settings, demonstrations)
-            check_episodes(settings.discriminator, "demonstrations.episodes", demonstrations.n_episodes)
             self.demonstrations = demonstration_rows(demonstrations, settings.discriminator.input)
 
     @property
@@ -144,12 +141,3 @@ def _check_demonstrations(spec: EnvSpec, settings: RunSettings, demonstrations: 
                 f"demonstrations: found {key} {demonstrations.metadata[key]!r}, expected {expected!r} as in the run's"
                 " settings; name the archive that was sampled for this run"
             )
-
-
-def check_episodes(discriminator: DiscriminatorSettings, name: str, episodes: int) -> None:
-    """Refuse minibatches of more episodes than there are."""
-    if episodes < discriminator.batch_episodes:
-        raise SettingsError(
-            f"discriminator.batch_episodes: found {discriminator.batch_episodes}, more than {name} ({episodes}), from"
-            " which they are drawn; lower the one or raise the other"
-        )

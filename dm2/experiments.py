@@ -12,10 +12,11 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from dm2.backends import BACKENDS
 from dm2.config import (
@@ -32,7 +33,9 @@ from dm2.config import (
 )
 
 MAPS_FILE = Path(__file__).parent / "battle" / "data" / "maps.yaml"
-BLOCKS = ("ippo", "qmix", "rmappo", "discriminator", "demonstrations")
+BLOCKS = ("ippo", "qmix", "rmappo", "discriminator", "demonstrations", "self_imitation")
+EXPERTS = frozenset({"demonstrations", "self_imitation"})
+"""Blocks that say whom the discriminators take for the experts."""
 Layer = dict[str, Any]
 
 
@@ -52,12 +55,26 @@ class Condition(Settings):
 
 
 class FigureSettings(Settings):
-    """A figure: which conditions it compares. It has one panel per map of the scale."""
+    """A figure: which conditions it compares. It has one panel per map of the scale that has something to show."""
 
     title: str
     """What the figure shows."""
-    conditions: tuple[Name, ...]
-    """Conditions drawn, in the order of the legend."""
+    conditions: tuple[Name, ...] = ()
+    """Conditions drawn, in the order of the legend; none: the figure has panels of the maps in `maps` alone."""
+    maps: dict[Name, tuple[Name, ...]] = Field(default_factory=dict)
+    """Conditions drawn on one map instead."""
+    needs: tuple[Name, ...] = ()
+    """A map has a panel only if the scale runs one of these on it; none: one of those drawn is enough."""
+
+    @model_validator(mode="after")
+    def _shows_something(self) -> Self:
+        if not self.conditions and not self.maps:
+            raise ValueError("found neither conditions nor maps, expected what the figure shows")
+        return self
+
+    def drawn_on(self, map_name: str) -> tuple[str, ...]:
+        """The conditions of the panel of that map, whether or not a scale runs them."""
+        return self.maps.get(map_name, self.conditions)
 
 
 class ExperimentsFile(Settings):
@@ -180,9 +197,10 @@ class Matrix:
         merged: Layer = {}
         for layers in (self.algorithms, self.scale):
             merged = merge(merged, layers.defaults, layers.maps.get(run.map_name, {}))
-        merged = merge(merged, condition.settings, condition.maps.get(run.map_name, {}))
+        own = merge(condition.settings, condition.maps.get(run.map_name, {}))
+        merged = merge(merged, own)
         identity: Layer = {"scale": self.scale.scale, "backend": self.scale.backend, "map_name": run.map_name}
-        merged = identity | {"condition": run.condition, "seed": run.seed} | _needed_blocks(merged)
+        merged = identity | {"condition": run.condition, "seed": run.seed} | _needed_blocks(merged, own)
         if "demonstrations" in merged:
             merged["demonstrations"] = self._with_expert_seeds(merged["demonstrations"], run.map_name)
         return RunSettings.from_mapping(merged, self._where(run))
@@ -231,19 +249,25 @@ class Matrix:
 
     @property
     def conditions_without_demonstrations(self) -> tuple[str, ...]:
-        """Conditions of this scale's runs that learn from the task's reward alone, experts included."""
+        """Conditions of this scale's runs that need no demonstrations, experts included."""
         return tuple(dict.fromkeys(run.condition for run in self.runs if not self.settings(run).demonstrations))
 
     @property
     def policy_percents(self) -> tuple[int, ...]:
         """Points of training whose policies every run keeps."""
-        return self.settings(self.runs[0]).policy_percents
+        return self.settings(self.learners[0]).policy_percents
 
     def figure_maps(self, figure: str) -> tuple[str, ...]:
-        """The maps on which the scale runs at least one condition of the figure."""
+        """The maps on which the scale runs what the figure is about."""
         check_name("figure", figure, self.figures, "config/experiments.yaml")
-        drawn = set(self.figures[figure].conditions)
-        return tuple(name for name, conditions in self.scale.runs.items() if drawn & set(conditions))
+        settings, runs = self.figures[figure], self.scale.runs
+        return tuple(
+            one for one in runs if set(settings.drawn_on(one)) & set(settings.needs or runs[one]) & set(runs[one])
+        )
+
+    def figure_conditions(self, figure: str, map_name: str) -> tuple[str, ...]:
+        """What the figure's panel of a map shows: the conditions that the scale runs, in the order of the legend."""
+        return tuple(one for one in self.figures[figure].drawn_on(map_name) if one in self.scale.runs[map_name])
 
     def _with_expert_seeds(self, demonstrations: Layer, map_name: str) -> Layer:
         n_experts = 1 if demonstrations.get("joint", True) else n_agents(map_name)
@@ -263,14 +287,20 @@ class Matrix:
             check_name("map", map_name, map_names(), f"{scale_file}: runs")
             for condition in conditions:
                 check_name("condition", condition, self.conditions, f"{scale_file}: runs.{map_name}")
-        for name, figure in self.figures.items():
-            for condition in figure.conditions:
-                check_name("condition", condition, self.conditions, f"config/experiments.yaml: figures.{name}")
+        self._check_figures()
         self._check_layers(scale_file)
         for run in self.learners:
             self._check_demonstrations(run)
         for run in self.runs:
             self._check_policy_percents(run)
+
+    def _check_figures(self) -> None:
+        for name, figure in self.figures.items():
+            where = f"config/experiments.yaml: figures.{name}"
+            for map_name in figure.maps:
+                check_name("map", map_name, map_names(), f"{where}.maps")
+            for condition in chain(figure.conditions, figure.needs, *figure.maps.values()):
+                check_name("condition", condition, self.conditions, where)
 
     def _check_layers(self, scale_file: str) -> None:
         for source, layers in ((scale_file, self.scale), ("config/algorithms.yaml", self.algorithms)):
@@ -321,12 +351,15 @@ def alternatives(values: Iterable[object]) -> str:
 def unused_modules(settings: RunSettings) -> tuple[str, ...]:
     """Modules of the engine and the algorithms that a run does not use: a change there leaves its results alone."""
     others = ("dm2.backends.starcraft2",) if settings.backend == "simulator" else ()
+    matching = ("dm2.distribution_matching", "dm2.self_imitation")
     if settings.algorithm == "qmix":
-        return (*others, "dm2.ippo", "dm2.rmappo", "dm2.distribution_matching")
+        return (*others, "dm2.ippo", "dm2.rmappo", *matching)
     if settings.algorithm == "rmappo":  # builds on dm2.ippo
-        return (*others, "dm2.qmix", "dm2.distribution_matching")
+        return (*others, "dm2.qmix", *matching)
     others = (*others, "dm2.qmix", "dm2.rmappo")
-    return (*others, "dm2.distribution_matching") if settings.reward == "env" else others
+    if settings.reward == "env":
+        return (*others, *matching)
+    return others if settings.self_imitation else (*others, "dm2.self_imitation")
 
 
 def merge(*layers: Mapping[str, Any]) -> Layer:
@@ -407,10 +440,14 @@ def _expand(conditions: Mapping[str, Condition]) -> dict[str, Condition]:
     return expanded
 
 
-def _needed_blocks(merged: Layer) -> Layer:
-    """Leave out what the run's algorithm and reward do not read; fill the blocks that they do."""
-    matching = merged.get("reward", "env") != "env"
-    needed = {merged.get("algorithm")} | ({"discriminator", "demonstrations"} if matching else set())
+def _needed_blocks(merged: Layer, condition: Layer) -> Layer:
+    """Leave out what the run's algorithm and reward do not read; fill the blocks that they do.
+
+    Who the experts are is the condition's to say: a block for them elsewhere only holds settings for those that ask.
+    """
+    needed = {merged.get("algorithm")}
+    if merged.get("reward", "env") != "env":
+        needed |= {"discriminator"} | (EXPERTS & condition.keys() or {"demonstrations"})
     kept = {key: value for key, value in merged.items() if key not in BLOCKS or key in needed}
     return kept | {key: merged.get(key, {}) for key in BLOCKS if key in needed}
 

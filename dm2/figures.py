@@ -132,16 +132,16 @@ def describe(matrix: Matrix, figure: str) -> FigureDescription:
         SettingsError: there is no such figure.
     """
     maps = matrix.figure_maps(figure)
-    settings = matrix.figures[figure]
     looks = {
         name: Condition(name, matrix.conditions[name].label, *look, matrix.conditions[name].paper_condition)
         for name, look in looks_of(matrix.conditions).items()
     }
     panels = tuple(
-        Panel(name, name, tuple(looks[one] for one in settings.conditions if one in matrix.scale.runs[name]))
-        for name in maps
+        Panel(name, name, tuple(looks[one] for one in matrix.figure_conditions(figure, name))) for name in maps
     )
-    return FigureDescription(settings.title, panels, figure if figure in PAPER_FIGURES else PAPER_FIGURES[0])
+    return FigureDescription(
+        matrix.figures[figure].title, panels, figure if figure in PAPER_FIGURES else PAPER_FIGURES[0]
+    )
 
 
 def looks_of(declared: Iterable[str]) -> dict[str, tuple[str, str]]:

@@ -21,7 +21,7 @@ from dm2.checks import check_shape
 from dm2.config import RunSettings
 from dm2.discriminator import own_rows
 from dm2.discriminator_kernels import EpisodeRows
-from dm2.distribution_matching import DistributionMatching, check_episodes
+from dm2.distribution_matching import DistributionMatching
 from dm2.rollout import Episodes
 
 if TYPE_CHECKING:
@@ -142,17 +142,13 @@ class SelfImitation(DistributionMatching):
 
     Args:
         spec: sizes of the map.
-        settings: of the run; the blocks `ippo` and `discriminator` must be there.
-        stored_episodes: episodes the store holds at most.
-
-    Raises:
-        SettingsError: the store, or an update, holds fewer episodes than a step of the discriminators draws.
+        settings: of the run; the blocks `ippo`, `discriminator` and `self_imitation` must be there.
     """
 
-    def __init__(self, spec: EnvSpec, settings: RunSettings, stored_episodes: int = 1024) -> None:
+    def __init__(self, spec: EnvSpec, settings: RunSettings) -> None:
         super().__init__(spec, settings, None)
-        check_episodes(self.discriminator_settings, "the stored episodes", stored_episodes)
-        self.store = BestEpisodes(stored_episodes, settings.quirks.evict_before_insert)
+        assert settings.self_imitation is not None  # build_learner reads it to come here
+        self.store = BestEpisodes(settings.self_imitation.stored_episodes, settings.quirks.evict_before_insert)
 
     def expert_rows(self, episodes: Episodes) -> list[EpisodeRows]:
         """The best episodes so far, these among them."""

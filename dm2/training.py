@@ -100,9 +100,9 @@ def build_learner(settings: RunSettings, spec: EnvSpec, demonstrations: Demonstr
     Raises:
         ValueError: demonstrations are missing, or given to a learner that reads none.
     """
-    matching = settings.reward != "env"
-    if matching != (demonstrations is not None):
-        wanted, found = ("demonstrations", "none") if matching else ("no demonstrations", "some")
+    reads_demonstrations = settings.demonstrations is not None
+    if reads_demonstrations != (demonstrations is not None):
+        wanted, found = ("demonstrations", "none") if reads_demonstrations else ("no demonstrations", "some")
         raise ValueError(
             f"condition {settings.condition!r} with reward {settings.reward!r} needs {wanted}, found {found}"
         )
@@ -114,6 +114,10 @@ def build_learner(settings: RunSettings, spec: EnvSpec, demonstrations: Demonstr
         from dm2.rmappo import RMAPPO
 
         return RMAPPO(spec, settings.rmappo, settings.quirks, settings.seed)
+    if settings.self_imitation is not None:
+        from dm2.self_imitation import SelfImitation
+
+        return SelfImitation(spec, settings)
     if demonstrations is not None:
         from dm2.distribution_matching import DistributionMatching
 
@@ -139,7 +143,7 @@ def train(
     Args:
         settings: everything that the run's numbers depend on.
         run_directory: where its files are; see `RunDirectory`.
-        demonstrations: for the rewards gail and mixed.
+        demonstrations: where the settings name their source.
         threads: CPU threads for the battles; the numbers are the same for any.
         fresh: forget an earlier start, or an earlier result, of the run.
         progress: show a bar on a terminal, or lines in a log.

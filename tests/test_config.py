@@ -4,7 +4,14 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from dm2.config import DemonstrationSource, QMIXSettings, QuirkSettings, RunSettings, SettingsError
+from dm2.config import (
+    DemonstrationSource,
+    QMIXSettings,
+    QuirkSettings,
+    RunSettings,
+    SelfImitationSettings,
+    SettingsError,
+)
 
 MATCHING = {"reward": "mixed", "discriminator": {}, "demonstrations": {"expert": "ippo"}}
 
@@ -48,7 +55,19 @@ def test_unknown_key_without_a_near_one_lists_all() -> None:
         ({"qmix": {}}, "algorithm 'ippo' with reward 'env' does not read the block 'qmix'; remove it"),
         ({"reward": "gail"}, "algorithm 'ippo' with reward 'gail' needs the block 'discriminator'"),
         ({"discriminator": {}}, "does not read the block 'discriminator'; remove it"),
+        ({"self_imitation": {}}, "with reward 'env' does not read the block 'self_imitation'; remove it"),
+        ({**MATCHING, "demonstrations": None}, "with reward 'mixed' needs the block 'demonstrations'"),
+        ({**MATCHING, "self_imitation": {}}, "demonstrations, self_imitation: found both blocks, expected one"),
         ({"algorithm": "qmix", "qmix": {}, "ippo": None, **MATCHING}, "reward 'mixed' needs algorithm 'ippo'"),
+        ({**MATCHING, "ippo": {"episodes_per_update": 63}}, "found 64, more than ippo.episodes_per_update (63)"),
+        (
+            {**MATCHING, "demonstrations": {"expert": "ippo", "episodes": 9}},
+            "settings.yaml: discriminator.batch_episodes: found 64, more than demonstrations.episodes (9)",
+        ),
+        (
+            {**MATCHING, "demonstrations": None, "self_imitation": {"stored_episodes": 63}},
+            "found 64, more than self_imitation.stored_episodes (63), from which they are drawn",
+        ),
         ({"evaluation_interval": 101}, "evaluation_interval 101 exceeds env_steps 100"),
         ({"policy_percents": [50, 20, 100]}, "policy_percents must rise and end with 100, found [50, 20, 100]"),
         ({"policy_percents": [50]}, "policy_percents must rise and end with 100, found [50]"),
@@ -56,6 +75,11 @@ def test_unknown_key_without_a_near_one_lists_all() -> None:
 )
 def test_impossible_settings_are_refused(changes: dict[str, Any], message: str) -> None:
     assert message in refused(**changes)
+
+
+def test_own_best_episodes_stand_in_for_demonstrations() -> None:
+    settings = RunSettings.from_mapping(run(reward="mixed", discriminator={}, self_imitation={}), "test")
+    assert settings.self_imitation is not None and settings.self_imitation.stored_episodes == 1024
 
 
 def test_settings_are_frozen() -> None:
@@ -92,5 +116,5 @@ def test_replay_holds_a_batch() -> None:
 
 
 def test_every_setting_is_described() -> None:
-    for model in (RunSettings, QMIXSettings, QuirkSettings, DemonstrationSource):
+    for model in (RunSettings, QMIXSettings, QuirkSettings, DemonstrationSource, SelfImitationSettings):
         assert [key for key, field in model.model_fields.items() if not field.description] == []

@@ -146,11 +146,3 @@ def test_refuses_demonstrations_of_other_sizes(demonstrations: Demonstrations) -
 def test_refuses_demonstrations_of_another_checkpoint() -> None:
     with pytest.raises(ValueError, match="found checkpoint_percent 50, expected 100"):
         DistributionMatching(SPEC, settings(), sample(checkpoint_percent=50))
-
-
-def test_refuses_minibatches_larger_than_the_data() -> None:
-    source = DemonstrationSource(expert="ippo", episodes=3)
-    with pytest.raises(ValueError, match=r"found 4, more than demonstrations.episodes \(3\)"):
-        DistributionMatching(SPEC, settings(demonstrations=source), sample(3))
-    with pytest.raises(ValueError, match=r"found 4, more than ippo.episodes_per_update \(2\)"):
-        DistributionMatching(SPEC, settings(ippo=IPPOSettings(episodes_per_update=2)), sample())

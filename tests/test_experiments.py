@@ -1,3 +1,4 @@
+import csv
 import shutil
 from pathlib import Path
 from typing import Any
@@ -5,7 +6,7 @@ from typing import Any
 import pytest
 
 from dm2.config import SettingsError
-from dm2.experiments import Matrix, Run, map_names, merge, n_agents, scale_names
+from dm2.experiments import Matrix, Run, map_names, merge, n_agents, scale_names, unused_modules
 
 CONFIG = Path(__file__).parent.parent / "config"
 PAPER_SEEDS = (112358, 1285842, 78590, 119527, 122529)
@@ -57,7 +58,7 @@ def test_paper_scale_is_five_maps_and_five_seeds() -> None:
     matrix = load("paper")
     assert matrix.scale.seeds == PAPER_SEEDS
     assert set(matrix.scale.runs) == {"5m_vs_6m", "3s_vs_4z", "3s_vs_3z", "3s_vs_5z", "8m_vs_9m"}
-    assert len(matrix.runs) == 5 * (14 + 14 + 5 + 5 + 5)
+    assert len(matrix.runs) == 5 * (23 + 19 + 6 + 6 + 6)
 
 
 @pytest.mark.parametrize(
@@ -101,12 +102,76 @@ def test_later_layers_win_and_other_maps_stay() -> None:
     assert changed.ppo_epochs == other.ppo_epochs == 2  # from the scale, which beats the paper's 15
 
 
+def test_every_condition_of_the_papers_figures_is_run_where_it_shows_it() -> None:
+    matrix = load("paper")
+    curves = csv.DictReader((CONFIG.parent / "results/paper/paper_curves.csv").open())
+    ours = {
+        (name, matrix.conditions[one].paper_condition)
+        for name, conditions in matrix.scale.runs.items()
+        for one in conditions
+    }
+    missing = {(row["map"], row["condition"]) for row in curves} - ours
+    assert missing == {("5m_vs_6m", "ippo_bc_pretrain"), ("3s_vs_4z", "ippo_bc_pretrain")}
+
+
+@pytest.mark.parametrize(
+    ("map_name", "condition", "reward", "kind", "percent"),
+    [
+        ("5m_vs_6m", "gail_only_ippo_demo_70", "gail", "state", 70),
+        ("3s_vs_4z", "gail_only_ippo_demo_60", "gail", "state", 60),
+        ("3s_vs_4z", "dm2_state_action_demo_50", "mixed", "state_action", 50),
+    ],
+)
+def test_rewards_and_discriminators_of_the_ablations(
+    map_name: str, condition: str, reward: str, kind: str, percent: int
+) -> None:
+    settings = load("paper").settings(Run(map_name, condition, 78590))
+    discriminator, source = settings.discriminator, settings.demonstrations
+    assert discriminator is not None and source is not None
+    assert (settings.reward, discriminator.input, source.checkpoint_percent) == (reward, kind, percent)
+    assert discriminator.reward_weight == (0.3 if map_name == "5m_vs_6m" else 0.05)
+
+
+@pytest.mark.parametrize("concurrent", [True, False])
+@pytest.mark.parametrize("joint", [True, False])
+def test_demonstration_ablation(concurrent: bool, joint: bool) -> None:
+    matrix = load("paper")
+    name = f"ablation_{'' if concurrent else 'non'}concurrent_{'joint' if joint else 'independent'}"
+    archive = matrix.demonstration_settings(Run("5m_vs_6m", name, 78590))
+    assert archive is not None
+    assert (archive.source.concurrent, archive.source.joint, archive.source.checkpoint_percent) == (
+        concurrent,
+        joint,
+        50,
+    )
+    assert [run.seed for run in archive.experts] == list(PAPER_SEEDS[:1] if joint else PAPER_SEEDS)
+
+
+def test_self_imitation_needs_neither_expert_nor_archive() -> None:
+    matrix = load("smoke", runs={"3m": ["dm2_sil"]}, defaults={"self_imitation": {"stored_episodes": 99}})
+    assert matrix.runs == matrix.learners and matrix.demonstrations == {}
+    assert matrix.conditions_without_demonstrations == ("dm2_sil",)
+    settings = matrix.settings(matrix.runs[0])
+    assert settings.demonstrations is None and settings.self_imitation is not None
+    other = matrix.settings(Run("3m", "dm2_ippo_demo", 1))
+    assert other.self_imitation is None and other.demonstrations is not None
+
+
 def test_independent_experts_are_one_run_per_agent() -> None:
     layer = {"demonstrations": {"joint": False, "concurrent": False}}
     matrix = load("laptop", runs={"5m_vs_6m": ["dm2_ippo_demo_50"]}, defaults=layer)
     (archive,) = matrix.demonstrations.values()
     assert [run.seed for run in archive.experts] == list(PAPER_SEEDS)
     assert archive.name.endswith("_nonconcurrent_independent")
+
+
+def test_unused_modules_are_those_that_a_run_does_not_build_on() -> None:
+    matrix = load("paper")
+    unused = {
+        one: unused_modules(matrix.settings(Run("5m_vs_6m", one, 1))) for one in ("ippo", "dm2_sil", "dm2_qmix_demo")
+    }
+    assert "dm2.self_imitation" in unused["ippo"] and "dm2.self_imitation" in unused["dm2_qmix_demo"]
+    assert unused["dm2_sil"] == ("dm2.backends.starcraft2", "dm2.qmix", "dm2.rmappo")
 
 
 def with_condition(folder: Path, name: str, demonstrations: str) -> Path:
@@ -118,6 +183,24 @@ def with_condition(folder: Path, name: str, demonstrations: str) -> Path:
     )
     experiments.write_text(experiments.read_text().replace("conditions:", f"conditions:\n{condition}", 1))
     return config
+
+
+@pytest.mark.parametrize(
+    ("demonstrations", "message"),
+    [
+        ("{expert: ippo, checkpoint_percent: 110}", "checkpoint_percent: Input should be less than or equal to 100"),
+        ("{expert: ippo, checkpoint_percent: 55}", "checkpoint_percent: 'ippo' keeps no policy at 55 %"),
+        ("{expert: ippo, joint: false, expert_seeds: [1, 2, 2]}", "3 different seeds, one per agent, found [1, 2, 2]"),
+        ("{expert: ippo}, self_imitation: {}", "demonstrations, self_imitation: found both blocks, expected one"),
+        ("{expert: ippo}, discriminator: {input: actions}", "discriminator.input: Input should be 'state' or 'state_a"),
+    ],
+)
+def test_an_impossible_condition_is_refused_by_its_name(tmp_path: Path, demonstrations: str, message: str) -> None:
+    config = with_condition(tmp_path, "dm2_x", demonstrations)
+    with pytest.raises(SettingsError) as error:
+        Matrix.load(config, {"scale": "smoke", "runs": {"3m": ["dm2_x"]}})
+    assert "condition 'dm2_x' on '3m' at scale 'smoke'" in str(error.value)
+    assert message in str(error.value)
 
 
 def test_a_scripted_expert_needs_no_run() -> None:
@@ -146,7 +229,7 @@ def test_impossible_scripted_experts_are_refused(tmp_path: Path, name: str, demo
 
 
 def test_archives_that_differ_in_any_key_have_different_names() -> None:
-    layers = [{}, {"episodes": 5}, {"concurrent": False}, {"expert_seeds": [3]}, {"epsilon": 0.5}]
+    layers = [{}, {"episodes": 10}, {"concurrent": False}, {"expert_seeds": [3]}, {"epsilon": 0.5}]
     names = []
     for condition in ("dm2_ippo_demo", "dm2_ippo_demo_50", "dm2_qmix_demo"):
         for layer in layers:
@@ -185,6 +268,40 @@ def test_figures_show_the_maps_that_run_their_conditions() -> None:
     assert matrix.figure_maps("core") == ("3m",)
     with pytest.raises(SettingsError, match="unknown figure 'cor'; did you mean 'core'"):
         matrix.figure_maps("cor")
+
+
+def test_a_figure_may_show_some_maps_alone_and_each_its_own_conditions() -> None:
+    matrix = load("paper")
+    assert matrix.figure_maps("demo_ablation") == ("5m_vs_6m",)
+    assert matrix.figure_maps("state_action") == ("5m_vs_6m", "3s_vs_4z")
+    assert matrix.figure_conditions("gail_only", "3s_vs_4z")[-1] == "gail_only_ippo_demo_60"
+    assert "dm2_ippo_demo" in matrix.figure_conditions("core", "3s_vs_3z")
+    assert "dm2_ippo_demo" not in matrix.figure_conditions("core", "5m_vs_6m")
+
+
+def test_a_figure_without_what_it_is_about_has_no_panel() -> None:
+    runs = {"5m_vs_6m": ["ippo", "gail_only_ippo_demo_50"], "3s_vs_4z": ["ippo", "dm2_ippo_demo_50"]}
+    matrix = load("laptop", runs=runs)
+    assert matrix.figure_maps("gail_only") == ("5m_vs_6m",)
+    assert matrix.figure_maps("state_action") == ()
+
+
+@pytest.mark.parametrize(
+    ("figure", "message"),
+    [
+        ("{title: x}", "figures.x: found neither conditions nor maps"),
+        ("{title: x, maps: {3mm: [ippo]}}", "figures.x.maps: unknown map '3mm'; did you mean '3m'?"),
+        ("{title: x, maps: {3m: [ipo]}}", "figures.x: unknown condition 'ipo'; did you mean 'ippo'?"),
+        ("{title: x, conditions: [ippo], needs: [qmx]}", "figures.x: unknown condition 'qmx'; did you mean 'qmix'?"),
+    ],
+)
+def test_impossible_figures_are_refused(tmp_path: Path, figure: str, message: str) -> None:
+    config = Path(shutil.copytree(CONFIG, tmp_path / "config"))
+    experiments = config / "experiments.yaml"
+    experiments.write_text(experiments.read_text().replace("figures:\n", f"figures:\n  x: {figure}\n", 1))
+    with pytest.raises(SettingsError) as error:
+        Matrix.load(config, {"scale": "smoke"})
+    assert message in str(error.value)
 
 
 def test_merge_goes_into_nested_mappings() -> None:

@@ -204,8 +204,14 @@ def test_the_ladder_of_demonstrations_darkens_with_the_percentage() -> None:
     assert lightness == sorted(lightness, reverse=True)
 
 
-def test_every_figure_of_the_configuration_can_be_described() -> None:
-    matrix = Matrix.load(REPOSITORY / "config")
+def test_all_declared_conditions_look_different() -> None:
+    looks = looks_of(Matrix.load(REPOSITORY / "config").conditions)
+    assert len(set(looks.values())) == len(looks)
+
+
+@pytest.mark.parametrize("scale", ["quick", "paper"])
+def test_every_figure_of_the_configuration_can_be_described(scale: str) -> None:
+    matrix = Matrix.load(REPOSITORY / "config", {"scale": scale})
     for name in matrix.figures:
         figure = describe(matrix, name)
         assert [panel.map_name for panel in figure.panels] == list(matrix.figure_maps(name))

@@ -39,7 +39,7 @@ def write_run(
         evaluation_interval=100,
         evaluation_episodes=8,
         ippo=IPPOSettings(),
-        discriminator=DiscriminatorSettings() if mixed else None,
+        discriminator=DiscriminatorSettings(batch_episodes=1) if mixed else None,
         demonstrations=SOURCE.model_copy(update={"episodes": changes.get("episodes", 2)}) if mixed else None,
     )
     directory = folder / "3m" / condition / f"seed-{seed}"

@@ -12,7 +12,7 @@ from fake_env import FakeEnv, FakeSpec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dm2.config import DemonstrationSource, DiscriminatorSettings, IPPOSettings, QuirkSettings, RunSettings
+from dm2.config import DiscriminatorSettings, IPPOSettings, QuirkSettings, RunSettings, SelfImitationSettings
 from dm2.discriminator_kernels import EpisodeRows
 from dm2.randomness import stream
 from dm2.rollout import Episodes, collect
@@ -80,8 +80,8 @@ def test_refuses_a_state_that_does_not_fit() -> None:
         BestEpisodes(1, False).load_state(store.state(), 1)
 
 
-def settings(**changes: Any) -> RunSettings:
-    full = RunSettings(
+def settings(stored_episodes: int = 8, **changes: Any) -> RunSettings:
+    return RunSettings(
         scale="smoke",
         map_name="fake",
         condition="dm2_sil",
@@ -93,9 +93,9 @@ def settings(**changes: Any) -> RunSettings:
         evaluation_episodes=4,
         ippo=IPPOSettings(episodes_per_update=6, ppo_epochs=2, hidden_size=8),
         discriminator=DiscriminatorSettings(steps_per_update=5, batch_episodes=4, hidden_size=8),
-        demonstrations=DemonstrationSource(expert="ippo"),
+        self_imitation=SelfImitationSettings(stored_episodes=stored_episodes),
+        **changes,
     )
-    return full.model_copy(update={"demonstrations": None, **changes})
 
 
 def play(learner: SelfImitation, update: int = 0) -> Episodes:
@@ -103,7 +103,7 @@ def play(learner: SelfImitation, update: int = 0) -> Episodes:
 
 
 def test_experts_are_the_best_own_episodes() -> None:
-    learner = SelfImitation(SPEC, settings(), stored_episodes=4)
+    learner = SelfImitation(SPEC, settings(stored_episodes=4))
     episodes = play(learner)
     found = learner.expert_rows(episodes)
     best = np.sort(np.argsort(-discounted_returns(episodes.reward, episodes.lengths, 0.99), kind="stable")[:4])
@@ -112,7 +112,7 @@ def test_experts_are_the_best_own_episodes() -> None:
 
 
 def test_learner_goes_on_from_a_saved_state() -> None:
-    one, other = SelfImitation(SPEC, settings(), 8), SelfImitation(SPEC, settings(), 8)
+    one, other = SelfImitation(SPEC, settings()), SelfImitation(SPEC, settings())
     one.learn(play(one))
     other.load_state(one.state())
     assert one.learn(play(one, 1)) == other.learn(play(other, 1))
@@ -120,17 +120,12 @@ def test_learner_goes_on_from_a_saved_state() -> None:
 
 
 def test_a_fresh_learner_can_be_saved_and_loaded() -> None:
-    one, other = SelfImitation(SPEC, settings(), 8), SelfImitation(SPEC, settings(), 8)
+    one, other = SelfImitation(SPEC, settings()), SelfImitation(SPEC, settings())
     other.load_state(one.state())
     assert one.learn(play(one)) == other.learn(play(other))
 
 
 def test_the_quirk_is_read_from_the_settings() -> None:
     quirks = QuirkSettings(evict_before_insert=True)
-    assert SelfImitation(SPEC, settings(quirks=quirks), 8).store.evict_before_insert
-    assert not SelfImitation(SPEC, settings(), 8).store.evict_before_insert
-
-
-def test_refuses_a_store_smaller_than_a_minibatch() -> None:
-    with pytest.raises(ValueError, match=r"found 4, more than the stored episodes \(3\)"):
-        SelfImitation(SPEC, settings(), stored_episodes=3)
+    assert SelfImitation(SPEC, settings(quirks=quirks)).store.evict_before_insert
+    assert not SelfImitation(SPEC, settings()).store.evict_before_insert

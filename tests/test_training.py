@@ -21,11 +21,14 @@ from dm2 import training
 from dm2.backends import BatchedEnv, env_spec, make_env
 from dm2.config import RunSettings
 from dm2.demonstrations import Demonstrations, sample_demonstrations
+from dm2.distribution_matching import DistributionMatching
+from dm2.experiments import merge
 from dm2.ippo import IPPO
 from dm2.progress import ProgressReport
 from dm2.provenance import provenance
 from dm2.resume import Logbook, checkpoints, differences
 from dm2.rollout import Episodes
+from dm2.self_imitation import SelfImitation
 from dm2.storage import RunDirectory, StorageError, load_tensors
 from dm2.training import EXIT_INTERRUPTED, Learner, StopSignals, TrainingDiverged, TrainingInterrupted, build_learner
 
@@ -256,6 +259,12 @@ MATCHING = {
 LEARNERS = {
     "ippo": IPPO_LEARNER,
     "dm2_ippo_demo": {**IPPO_LEARNER, **MATCHING, "reward": "mixed"},
+    "gail_only_state_action": {
+        **IPPO_LEARNER,
+        **merge(MATCHING, {"discriminator": {"input": "state_action"}}),
+        "reward": "gail",
+    },
+    "dm2_sil": {**IPPO_LEARNER, "reward": "mixed", "discriminator": MATCHING["discriminator"], "self_imitation": {}},
     "rmappo": {"algorithm": "rmappo", "rmappo": {"n_battles": 4, "steps_per_update": 300, "ppo_epochs": 2}},
     "qmix": {"algorithm": "qmix", "qmix": {"n_battles": 8, "batch_episodes": 8, "replay_episodes": 40}},
 }
@@ -514,9 +523,21 @@ def test_logbook_means() -> None:
 def test_demonstrations_must_fit_the_reward() -> None:
     with pytest.raises(ValueError, match="reward 'env' needs no demonstrations, found some"):
         build_learner(SETTINGS, None, demonstrations=object())  # type: ignore[arg-type]
-    mixed = SETTINGS.model_copy(update={"reward": "mixed"})
     with pytest.raises(ValueError, match="reward 'mixed' needs demonstrations, found none"):
-        build_learner(mixed, None, demonstrations=None)  # type: ignore[arg-type]
+        build_learner(real_run("dm2_ippo_demo")[0], None, demonstrations=None)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="condition 'dm2_sil' with reward 'mixed' needs no demonstrations, found some"):
+        build_learner(real_run("dm2_sil")[0], None, demonstrations=object())  # type: ignore[arg-type]
+
+
+def test_the_settings_choose_store_and_input() -> None:
+    spec = env_spec("simulator", "3m")
+    settings, _ = real_run("dm2_sil")
+    learner = build_learner(settings, spec)
+    assert isinstance(learner, SelfImitation) and learner.store.capacity == 1024
+    settings, archive = real_run("gail_only_state_action")
+    learner = build_learner(settings, spec, archive)
+    assert isinstance(learner, DistributionMatching) and archive is not None
+    assert learner.demonstrations[0].rows[:, spec.obs_size].max() == archive.agents[0].actions.max()
 
 
 def test_provenance_is_json_and_names_the_threads() -> None:

@@ -1,4 +1,4 @@
-"""Train one run: IPPO, QMIX, or DM² from demonstrations (stages `train_expert` and `train_dm2`)."""
+"""Train one run: a baseline, or DM² from demonstrations or own best episodes (stages `train_expert`, `train_dm2`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def main(
     settings: options.Settings,
     run_directory: Annotated[Path, typer.Option(help="Folder of the run's files.", file_okay=False)],
     demonstrations: Annotated[
-        Path | None, typer.Option(help="Archive, for the rewards gail and mixed.", exists=True, dir_okay=False)
+        Path | None, typer.Option(help="Archive, where the settings name demonstrations.", exists=True, dir_okay=False)
     ] = None,
     threads: options.Threads = 1,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget an earlier start or result of the run.")] = False,

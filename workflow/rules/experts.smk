@@ -1,4 +1,4 @@
-"""Runs that learn from the task's reward alone: baselines, and the experts that demonstrations are sampled from."""
+"""Runs that need no demonstrations: baselines, self-imitation, and the experts that demonstrations are sampled from."""
 
 
 localrules:
