@@ -8,7 +8,7 @@ from snakemake_run import snakemake
 
 from dm2.config import RunSettings
 
-CONDITIONS = ["dm2_ippo_demo", "dm2_qmix_demo", "ippo", "qmix", "rmappo"]
+CONDITIONS = ["dm2_ippo_demo", "dm2_qmix_demo", "dm2_sil", "ippo", "qmix", "rmappo"]
 SMOKE = ("--config", "scale=smoke")
 
 
@@ -33,7 +33,7 @@ def test_curves_hold_every_run_to_its_end(finished: Path) -> None:
     curves = pd.read_csv(finished / "results" / "smoke" / "learning_curves.csv")
     runs = curves.groupby(["condition", "seed"])["env_steps"].agg(["min", "max", "size"])
     assert sorted(runs.index.get_level_values("condition").unique()) == CONDITIONS
-    assert len(runs) == 10
+    assert len(runs) == 12
     assert (runs["max"] >= 4_000).all()
     assert curves["win_rate"].between(0, 1).all()
     assert set(curves["scale"]) == {"smoke"}
