@@ -2,7 +2,7 @@
 
 A unit is an index into the rows of `Battles`: agents first, then enemies. Within a loop every unit decides and fires
 on the positions at the loop's start; then units move, those nearest to their goal first; then missiles fly; then the
-dead are removed, so that two units can kill each other. The rules are those of `Rules` (dm2/battle/scenario.py);
+dead are removed, so that two units can kill each other. The rules are those of `World` (dm2/battle/scenario.py);
 docs/simulator.md lists where each comes from.
 """
 
@@ -22,7 +22,6 @@ GRAVE = -1e6  # where the dead stand: out of everybody's reach
 FIXED_POINT = 4096.0  # positions are multiples of 1/4096
 HALF_ROOT_3 = 0.8660254037844386
 DETOUR_SIGHT = 2.0  # map units ahead in which a blocked unit counts the bodies on either side
-DETOURS = np.array([[0.8660254, 0.5], [0.5, 0.8660254], [0.0, 1.0], [-0.5, 0.8660254]])
 
 # Only the entry points are kept on disk: a function read back from there cannot be inlined into its callers.
 # Without numba's reference counts (nothing here allocates) a step takes a third of the time.
