@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import numba
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
 import numpy as np
 
 from dm2.backends import EnvSpec
@@ -10,10 +12,6 @@ from dm2.battle import kernel
 from dm2.battle.scenario import World, load_scenario
 
 SIMULATOR_VERSION = "1"  # raised whenever a battle would go differently
-_CHUNK = 8  # battles per unit of work of a thread
-
-# numba's OpenMP layer would set the number of threads of the whole process's OpenMP, torch's included.
-numba.config.THREADING_LAYER = "workqueue"  # type: ignore[attr-defined]
 
 
 def spec_of(map_name: str, world: World) -> EnvSpec:
@@ -78,7 +76,10 @@ class BattleEnv:
         self.dead_allies, self.dead_enemies = status["dead_allies"], status["dead_enemies"]
         self.final_obs, self.final_state = self.battles.final_obs, self.battles.final_state
         self._options = kernel.Options(seed, regeneration_pays, autoreset)
-        self._n_threads = min(n_threads, numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+        # Plain threads: a compiled step leaves the interpreter free, and OpenMP's threads stay torch's own.
+        n_parts = min(n_threads, n_battles)
+        self._bounds = np.linspace(0, n_battles, n_parts + 1).astype(int).tolist()
+        self._pool = ThreadPoolExecutor(n_parts - 1) if n_parts > 1 else None
 
     def reset(self, episodes: np.ndarray | None = None) -> None:
         """Start every battle; battle e plays episode `episodes[e]` of the seed (by default 0..E-1)."""
@@ -98,13 +99,17 @@ class BattleEnv:
             RuntimeError: no battle is running.
         """
         self._check(actions)
-        if self._n_threads == 1:
-            kernel.step_serial(self.world, self.battles, self._options, actions)
-        else:
-            before = numba.get_num_threads()
-            numba.set_num_threads(self._n_threads)
-            kernel.step_parallel(self.world, self.battles, self._options, actions, _CHUNK)
-            numba.set_num_threads(before)
+        if self._pool is None:
+            self._play(actions, 0, self.n_battles)
+            return
+        *others, last = pairwise(self._bounds)
+        waiting = [self._pool.submit(self._play, actions, start, stop) for start, stop in others]
+        self._play(actions, *last)
+        for part in waiting:
+            part.result()
+
+    def _play(self, actions: np.ndarray, start: int, stop: int) -> None:
+        kernel.step_battles(self.world, self.battles, self._options, actions, start, stop)
 
     def _check(self, actions: np.ndarray) -> None:
         expected = (self.n_battles, self.spec.n_agents)

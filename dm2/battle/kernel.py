@@ -28,7 +28,7 @@ DETOUR_SIGHT = 2.0  # map units ahead in which a blocked unit counts the bodies 
 _FLAGS: dict[str, Any] = {"_nrt": False, "fastmath": {"nsz", "arcp", "contract", "afn"}, "error_model": "numpy"}
 _jit = numba.njit(**_FLAGS)
 _inline = numba.njit(forceinline=True, **_FLAGS)
-_entry = numba.njit(cache=True, **_FLAGS)
+_entry = numba.njit(cache=True, nogil=True, **_FLAGS)
 
 UNIT = np.dtype(
     [
@@ -752,8 +752,9 @@ def _keep_last(b: Battles, e: int) -> None:
         b.final_state[e, k] = b.state[e, k]
 
 
-@_jit
-def _step_range(w: World, b: Battles, o: Options, actions: np.ndarray, start: int, stop: int) -> None:
+@_entry
+def step_battles(w: World, b: Battles, o: Options, actions: np.ndarray, start: int, stop: int) -> None:
+    """Play one environment step of the running battles among start..stop-1 with available actions, int64 [E, A]."""
     for e in range(start, stop):
         status = b.status[e]
         if not status.active:
@@ -764,20 +765,6 @@ def _step_range(w: World, b: Battles, o: Options, actions: np.ndarray, start: in
             _keep_last(b, e)
             status.restarts += np.uint64(1)
             _start_battle(w, b, o, e)
-
-
-@_entry
-def step_serial(w: World, b: Battles, o: Options, actions: np.ndarray) -> None:
-    """Play one environment step of the running battles with available actions, int64 [E, A]."""
-    _step_range(w, b, o, actions, 0, actions.shape[0])
-
-
-@numba.njit(cache=True, parallel=True)
-def step_parallel(w: World, b: Battles, o: Options, actions: np.ndarray, chunk: int) -> None:
-    """`step_serial` with chunks of battles spread over numba's threads."""
-    n_battles = actions.shape[0]
-    for part in numba.prange((n_battles + chunk - 1) // chunk):
-        _step_range(w, b, o, actions, part * chunk, min(n_battles, (part + 1) * chunk))
 
 
 @_entry
