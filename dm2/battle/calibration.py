@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dm2.battle.env import BattleEnv
+from dm2.battle.env import BattleEnv, simulator_spec
 
 MAPS = ("3m", "8m", "2s3z")
 STOP = 1
 _RANDOM_COLUMNS = {"length_steps": "length", "raw_reward": "raw_reward", "dead_allies": "dead_allies"}
-_SHORTEST_WALK = 1.05  # a passive team's battle is at most this much longer than the shortest one without reward
+_SAME_LENGTH = 0.05  # tests whose mean lengths differ by less, relatively, are taken for the same behaviour
 
 
 def real_random(logs: Path) -> pd.DataFrame:
@@ -31,12 +31,12 @@ def real_passive(logs: Path) -> pd.Series:
     map's most frequent length (within 5 %), the longest of these where there are several.
     """
     tests = pd.read_csv(logs / "real_battles_untrained_greedy_tests.csv")
-    agents = {map_name: BattleEnv(map_name, 1, 0).spec.n_agents for map_name in MAPS}
+    agents = {map_name: simulator_spec(map_name).n_agents for map_name in MAPS}
     tests = tests[(tests.mean_raw_reward == 0) & (tests.mean_dead_allies == tests["map"].map(agents))]
     lengths = {}
     for map_name, group in tests.groupby("map"):
         values = group.mean_length_steps.to_numpy()
-        near = [values[abs(values / value - 1) < _SHORTEST_WALK - 1] for value in values]
+        near = [values[abs(values / value - 1) < _SAME_LENGTH] for value in values]
         lengths[map_name] = max(near, key=lambda cluster: (len(cluster), cluster.mean())).mean()
     return pd.Series(lengths, name="length")
 
