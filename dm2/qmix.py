@@ -247,7 +247,7 @@ class Loss(NamedTuple):
 
 
 class QMIX:
-    """Learner: replays whole episodes, one gradient step per collection."""
+    """Learner: replays whole episodes, a few gradient steps after each collection."""
 
     keeps_state = True
 
@@ -288,11 +288,14 @@ class QMIX:
         return QMIXPolicy(self.parameters, self.spec, epsilon=0.0)
 
     def learn(self, episodes: Episodes) -> dict[str, float]:
-        """Store a collection and, once the replay holds a batch, take one gradient step."""
+        """Store a collection and, once the replay holds a batch, take the gradient steps; metrics are their means."""
         metrics = {"epsilon": self.epsilon}
         self.replay.add(episodes)
         if len(self.replay) >= self.settings.batch_episodes:
-            metrics |= self.gradient_step(self.replay.sample(self.settings.batch_episodes, self.generator))
+            steps = self.settings.gradient_steps
+            for _ in range(steps):
+                step = self.gradient_step(self.replay.sample(self.settings.batch_episodes, self.generator))
+                metrics |= {name: metrics.get(name, 0.0) + value / steps for name, value in step.items()}
         # PyMARL counts the episodes before this collection
         if self.episodes - self.target_updated_at >= self.settings.target_update_episodes:
             self.update_target()
