@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from dm2.battle import kernel
 from dm2.battle.scenario import World, load_scenario
 
 SIMULATOR_VERSION = "1"  # raised whenever a battle would go differently
+PORTION = 32  # battles that a thread takes at a time
 
 
 def spec_of(map_name: str, world: World) -> EnvSpec:
@@ -77,9 +78,8 @@ class BattleEnv:
         self.final_obs, self.final_state = self.battles.final_obs, self.battles.final_state
         self._options = kernel.Options(seed, regeneration_pays, autoreset)
         # Plain threads: a compiled step leaves the interpreter free, and OpenMP's threads stay torch's own.
-        n_parts = min(n_threads, n_battles)
-        self._bounds = np.linspace(0, n_battles, n_parts + 1).astype(int).tolist()
-        self._pool = ThreadPoolExecutor(n_parts - 1) if n_parts > 1 else None
+        self._helpers = min(n_threads, -(-n_battles // PORTION)) - 1
+        self._pool = ThreadPoolExecutor(self._helpers) if self._helpers else None
 
     def reset(self, episodes: np.ndarray | None = None) -> None:
         """Start every battle; battle e plays episode `episodes[e]` of the seed (by default 0..E-1)."""
@@ -100,16 +100,19 @@ class BattleEnv:
         """
         self._check(actions)
         if self._pool is None:
-            self._play(actions, 0, self.n_battles)
+            kernel.step_battles(self.world, self.battles, self._options, actions, 0, self.n_battles)
             return
-        *others, last = pairwise(self._bounds)
-        waiting = [self._pool.submit(self._play, actions, start, stop) for start, stop in others]
-        self._play(actions, *last)
-        for part in waiting:
-            part.result()
+        # Whoever is free takes the next portion, so that a helper which wakes late costs little.
+        starts = iter(range(0, self.n_battles, PORTION))
+        waiting = [self._pool.submit(self._play, actions, starts) for _ in range(self._helpers)]
+        self._play(actions, starts)
+        for helper in waiting:
+            helper.result()
 
-    def _play(self, actions: np.ndarray, start: int, stop: int) -> None:
-        kernel.step_battles(self.world, self.battles, self._options, actions, start, stop)
+    def _play(self, actions: np.ndarray, starts: Iterator[int]) -> None:
+        for start in starts:
+            stop = min(start + PORTION, self.n_battles)
+            kernel.step_battles(self.world, self.battles, self._options, actions, start, stop)
 
     def _check(self, actions: np.ndarray) -> None:
         expected = (self.n_battles, self.spec.n_agents)
