@@ -189,7 +189,7 @@ class QMIXSettings(Settings):
     n_battles: Count = 32
     """Battles played, all at once, before each update."""
     gradient_steps: Count = 1
-    """Gradient steps per update, each on a batch of its own; `n_battles` of them is PyMARL's rate with one environment."""
+    """Gradient steps per update, each on a batch of its own; as many as battles is PyMARL's usual rate."""
     replay_episodes: Count = 5000
     """Episodes the replay buffer holds."""
     batch_episodes: Count = 32
