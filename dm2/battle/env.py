@@ -13,7 +13,7 @@ from dm2.backends import EnvSpec
 from dm2.battle import kernel
 from dm2.battle.scenario import World, load_scenario
 
-SIMULATOR_VERSION = "1"  # raised whenever a battle would go differently
+SIMULATOR_VERSION = "2"  # raised whenever a battle would go differently
 
 
 def spec_of(map_name: str, world: World) -> EnvSpec:
@@ -103,7 +103,7 @@ class BattleEnv:
         self._check(actions)
         self._actions[:] = actions
         self._helpers.wake()
-        kernel.step_battles(*self._shared)
+        kernel.step_battles(*self._shared, False)
         while not kernel.all_played(self.battles, self._shared[-1]):
             time.sleep(0)  # a helper has no processor: give way
 
@@ -142,7 +142,7 @@ class Helpers:
 
 def _help(alarm: threading.Semaphore, over: threading.Event, shared: tuple[Any, ...]) -> None:
     while alarm.acquire() and not over.is_set():
-        kernel.help_step(*shared)
+        kernel.step_battles(*shared, True)
 
 
 def _dismiss(alarm: threading.Semaphore, over: threading.Event, count: int) -> None:

@@ -56,6 +56,7 @@ UNIT = np.dtype(
         ("target", "i4"),  # unit attacked or walked to, NOBODY if none
         ("missile_target", "i4"),  # NOBODY if no missile flies
         ("walker", "i4"),  # row i: the i-th unit to walk in this loop
+        ("search_phase", "i4"),  # loops by which the enemy's looks round are shifted
         ("missile_weapon", "i1"),
         ("weapon", "i1"),  # weapon of the running attack
         ("phase", "i1"),  # READY, WINDING_UP, CHANNELLING
@@ -164,13 +165,9 @@ def _n_portions(b: Battles) -> int:
     return (b.status.shape[0] + PORTION - 1) // PORTION
 
 
-@_inline
-def _wait(board: np.ndarray, n_portions: int) -> bool:
-    """Wait a moment for all portions to be played; whether they are."""
-    looks = 0
-    while looks < PATIENCE and _add(board, PLAYED, 0) < n_portions:
-        looks += 1
-    return looks < PATIENCE
+def all_played(b: Battles, board: np.ndarray) -> bool:
+    """Whether the step begun last is over."""
+    return int(board[PLAYED]) * PORTION >= len(b.status)
 
 
 @_inline
@@ -265,7 +262,7 @@ def _choose_target(w: World, un: Units, u: int, loop: int) -> None:
             return
         if free > w.rules[0].leash:
             target = NOBODY
-    if (loop + u) % w.rules[0].search_interval == 0:
+    if (loop + un.of[u].search_phase) % w.rules[0].search_interval == 0:
         other = _nearest_agent(w, un, u)
         if other >= 0 and other != target:
             free = _distance(un, u, other) - w.kinds[u].radius - w.kinds[other].radius
@@ -611,6 +608,8 @@ def _place_units(w: World, un: Units, key: np.uint64) -> None:
         un.of[u].detour = 0
         un.of[u].shots = 0
         un.of[u].key = key
+        phase = _uniform(key, un.of.shape[0] + 1 + u, 0) * w.rules[0].search_interval
+        un.of[u].search_phase = int(phase)
 
 
 @_jit
@@ -814,40 +813,32 @@ def _play_portion(w: World, b: Battles, o: Options, actions: np.ndarray, portion
 
 
 @_entry
-def step_battles(w: World, b: Battles, o: Options, actions: np.ndarray, board: np.ndarray) -> None:
-    """Play one environment step of all running battles with available actions, int64 [E, A].
+def step_battles(w: World, b: Battles, o: Options, actions: np.ndarray, board: np.ndarray, helping: bool) -> None:
+    """Play one environment step of all running battles with available actions, int64 [E, A], together with helpers.
 
-    Helpers may take part, see `help_step`; returns when every portion is played or given to a helper.
+    Whoever calls with `helping` takes portions of this step and of the next ones until none has come for a while. The
+    other caller begins the step and returns when all is played, or after a while of waiting for a helper.
     """
     n_portions = _n_portions(b)
-    _exchange(board, PLAYED, 0)
-    _exchange(board, TAKEN, 0)  # from here on helpers take portions
-    portion = _add(board, TAKEN, 1)
-    while portion < n_portions:
-        _play_portion(w, b, o, actions, portion)
-        _add(board, PLAYED, 1)
-        portion = _add(board, TAKEN, 1)
-    _wait(board, n_portions)
-
-
-@_entry
-def help_step(w: World, b: Battles, o: Options, actions: np.ndarray, board: np.ndarray) -> None:
-    """Take portions of steps until none has come for a while."""
-    n_portions = _n_portions(b)
-    idle = 0
-    while idle < PATIENCE:
-        idle += 1
+    if not helping:
+        _exchange(board, PLAYED, 0)
+        _exchange(board, TAKEN, 0)  # from here on helpers take portions
+    looks = 0
+    while looks < PATIENCE:
+        looks += 1
         if _add(board, TAKEN, 0) < n_portions:
             portion = _add(board, TAKEN, 1)
             if portion < n_portions:
                 _play_portion(w, b, o, actions, portion)
                 _add(board, PLAYED, 1)
-                idle = 0
-        if idle == PATIENCE:
+                looks = 0
+        elif not helping and _add(board, PLAYED, 0) == n_portions:
+            return
+        if helping and looks == PATIENCE:
             _add(board, AWAKE, -1)
             if _add(board, TAKEN, 0) < n_portions:  # a step began before it could see that this helper sleeps
                 _add(board, AWAKE, 1)
-                idle = 0
+                looks = 0
 
 
 @_entry
@@ -856,12 +847,6 @@ def sleepers(board: np.ndarray, helpers: int) -> int:
     asleep = helpers - _add(board, AWAKE, 0)
     _add(board, AWAKE, asleep)
     return asleep
-
-
-@_entry
-def all_played(b: Battles, board: np.ndarray) -> bool:
-    """Whether the step begun last is over."""
-    return _wait(board, _n_portions(b))
 
 
 @_entry

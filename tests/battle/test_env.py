@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -132,16 +131,16 @@ def test_threads_of_the_simulator_are_its_own(n_threads: int) -> None:
 
 
 def test_threads_end_with_their_env() -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     env = BattleEnv("3m", 64, 0, n_threads=3)
     env.reset()
     env.step(np.full((64, 3), STOP))
-    assert threading.active_count() == before + 2
+    helpers = set(threading.enumerate()) - before
+    assert len(helpers) == 2
     del env
-    patience = time.monotonic() + 30
-    while threading.active_count() > before and time.monotonic() < patience:
-        time.sleep(0.01)
-    assert threading.active_count() == before
+    for helper in helpers:
+        helper.join(timeout=30)
+        assert not helper.is_alive()
 
 
 def test_more_threads_than_processors_play_the_same_battles() -> None:
