@@ -7,7 +7,8 @@ steps per second of wall time and of processor time; only the first tells what a
 machine that does something else at the same time.
 
 simulator: 256 battles, random available actions, observations and availability included, on one thread and on two.
-learners: one thread, alone and two runs side by side (their rates added up); collecting, learning and a share of the evaluations (one per 50,000 env steps, as in the paper).
+learners: one thread, alone and two runs side by side (their rates added up); collecting, learning and a share of the
+evaluations (one per 50,000 env steps, as in the paper).
 Every learner starts from a team that was trained for `--warm-up` env steps, because untrained teams die sooner, and
 what is dead costs less.
 """
