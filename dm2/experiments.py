@@ -33,7 +33,7 @@ from dm2.config import (
 )
 
 MAPS_FILE = Path(__file__).parent / "battle" / "data" / "maps.yaml"
-BLOCKS = ("ippo", "qmix", "rmappo", "discriminator", "demonstrations", "self_imitation")
+BLOCKS = ("ippo", "qmix", "rmappo", "discriminator", "demonstrations", "self_imitation", "cloning")
 EXPERTS = frozenset({"demonstrations", "self_imitation"})
 """Blocks that say whom the discriminators take for the experts."""
 Layer = dict[str, Any]
@@ -353,10 +353,10 @@ def unused_modules(settings: RunSettings) -> tuple[str, ...]:
     others = ("dm2.backends.starcraft2",) if settings.backend == "simulator" else ()
     matching = ("dm2.distribution_matching", "dm2.self_imitation")
     if settings.algorithm == "qmix":
-        return (*others, "dm2.ippo", "dm2.rmappo", *matching)
+        return (*others, "dm2.ippo", "dm2.rmappo", "dm2.cloning", *matching)
     if settings.algorithm == "rmappo":  # builds on dm2.ippo
-        return (*others, "dm2.qmix", *matching)
-    others = (*others, "dm2.qmix", "dm2.rmappo")
+        return (*others, "dm2.qmix", "dm2.cloning", *matching)
+    others = (*others, "dm2.qmix", "dm2.rmappo", *(() if settings.cloning else ("dm2.cloning",)))
     if settings.reward == "env":
         return (*others, *matching)
     return others if settings.self_imitation else (*others, "dm2.self_imitation")
@@ -443,11 +443,14 @@ def _expand(conditions: Mapping[str, Condition]) -> dict[str, Condition]:
 def _needed_blocks(merged: Layer, condition: Layer) -> Layer:
     """Leave out what the run's algorithm and reward do not read; fill the blocks that they do.
 
-    Who the experts are is the condition's to say: a block for them elsewhere only holds settings for those that ask.
+    Who the experts are, and whether to clone them, is the condition's to say: such a block elsewhere only holds
+    settings for those that ask.
     """
     needed = {merged.get("algorithm")}
     if merged.get("reward", "env") != "env":
         needed |= {"discriminator"} | (EXPERTS & condition.keys() or {"demonstrations"})
+    if "cloning" in condition:
+        needed |= {"cloning", "demonstrations"}
     kept = {key: value for key, value in merged.items() if key not in BLOCKS or key in needed}
     return kept | {key: merged.get(key, {}) for key in BLOCKS if key in needed}
 

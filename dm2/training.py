@@ -1,5 +1,6 @@
 """The training loop of every algorithm: collect, learn, evaluate, keep policies, resume.
 
+    pretrain, if the learner does
     while env_steps < settings.env_steps:
         play episodes_per_update battles with the learner's policy
         learn from them
@@ -20,7 +21,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -94,6 +95,14 @@ class Learner(Protocol):
         """What a policy file holds."""
 
 
+@runtime_checkable
+class PretrainedLearner(Protocol):
+    """A learner that learns something before the first battle."""
+
+    def pretrain(self) -> dict[str, float]:
+        """Do so; returns finite metrics, columns of the first row of metrics.csv."""
+
+
 def build_learner(settings: RunSettings, spec: EnvSpec, demonstrations: Demonstrations | None = None) -> Learner:
     """The learner that the settings ask for.
 
@@ -118,6 +127,10 @@ def build_learner(settings: RunSettings, spec: EnvSpec, demonstrations: Demonstr
         from dm2.self_imitation import SelfImitation
 
         return SelfImitation(spec, settings)
+    if demonstrations is not None and settings.cloning is not None:
+        from dm2.cloning import ClonedIPPO
+
+        return ClonedIPPO(spec, settings, demonstrations)
     if demonstrations is not None:
         from dm2.distribution_matching import DistributionMatching
 
@@ -206,13 +219,18 @@ class Training:
         self.lap_started = time.monotonic()  # a clock that is set back or forward does not touch it
 
     def resume(self) -> None:
-        """Go on from the last checkpoint, if there is one."""
+        """Go on from the last checkpoint; without one begin, which a learner that pretrains does with that."""
         found = load_checkpoint(self.run, self.identity, self.report.message)
         if found is not None:
             tensors, self.logbook = found
             self.learner.load_state(tensors)
             self.logbook.resumes += 1
             self.report.message(f"resumed at {self.logbook.env_steps:,} env steps")
+        elif isinstance(self.learner, PretrainedLearner):
+            metrics = self.learner.pretrain()
+            self.logbook.count_losses(metrics)
+            told = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())
+            self.report.message(f"pretrained: {told}")
 
     def to_the_end(self, stop: StopSignals, checkpoint_seconds: float) -> None:
         """The loop."""

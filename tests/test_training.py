@@ -17,7 +17,7 @@ import torch
 from test_storage import LimitedFileSize
 from toy_training import SETTINGS, ToyLearner, run_toy
 
-from dm2 import training
+from dm2 import cloning, training
 from dm2.backends import BatchedEnv, env_spec, make_env
 from dm2.config import RunSettings
 from dm2.demonstrations import Demonstrations, sample_demonstrations
@@ -264,6 +264,7 @@ LEARNERS = {
         **merge(MATCHING, {"discriminator": {"input": "state_action"}}),
         "reward": "gail",
     },
+    "ippo_bc_pretrain": {**IPPO_LEARNER, "cloning": {"max_epochs": 2}, "demonstrations": MATCHING["demonstrations"]},
     "dm2_sil": {**IPPO_LEARNER, "reward": "mixed", "discriminator": MATCHING["discriminator"], "self_imitation": {}},
     "rmappo": {"algorithm": "rmappo", "rmappo": {"n_battles": 4, "steps_per_update": 300, "ppo_epochs": 2}},
     "qmix": {"algorithm": "qmix", "qmix": {"n_battles": 8, "batch_episodes": 8, "replay_episodes": 40}},
@@ -342,6 +343,30 @@ def test_every_learner_goes_on_as_if_it_had_not_stopped(
     training.train(settings, stopped.path, demonstrations=archive)
     same_results(stopped, whole)
     assert json.loads(stopped.record.read_text())["resumes"] == 3
+
+
+def test_a_kill_while_pretraining_starts_it_over_and_the_first_row_tells_its_metrics(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, archive = real_run("ippo_bc_pretrain")
+    whole, killed = RunDirectory(tmp_path / "whole"), RunDirectory(tmp_path / "killed")
+    training.train(settings, whole.path, demonstrations=archive)
+    clone, agents = cloning.clone, iter(range(3))
+
+    def clone_two_agents(*arguments):
+        if next(agents) == 2:
+            raise Killed
+        return clone(*arguments)
+
+    monkeypatch.setattr(cloning, "clone", clone_two_agents)
+    with pytest.raises(Killed):
+        training.train(settings, killed.path, demonstrations=archive)
+    monkeypatch.undo()
+    training.train(settings, killed.path, demonstrations=archive)
+    same_results(killed, whole)
+    first, *later = rows_of(whole.metrics)
+    assert first["cloning_epochs"] == "2.0" and float(first["cloning_cross_entropy"]) > 0
+    assert {row["cloning_accuracy"] for row in later} == {""}
 
 
 def test_the_number_of_threads_changes_no_result(tmp_path: Path) -> None:
