@@ -162,6 +162,8 @@ class IPPOSettings(Settings):
     """Gradient norm, per network, beyond which it is scaled down."""
     hidden_size: Count = 64
     """Units per hidden layer and in the GRU."""
+    input: Literal["observation", "time"] = "observation"
+    """What actors and critics see: own observation and last action, or the time step alone (open loop)."""
 
 
 class DiscriminatorSettings(Settings):
@@ -368,6 +370,11 @@ class RunSettings(Settings):
     quirks: QuirkSettings = QuirkSettings()
     """Which quirks of the paper's code are on."""
 
+    @property
+    def is_open_loop(self) -> bool:
+        """Whether the policies see the time step alone."""
+        return self.ippo is not None and self.ippo.input == "time"
+
     @model_validator(mode="after")
     def _blocks_fit(self) -> Self:
         matching = self.reward != "env"
@@ -390,6 +397,15 @@ class RunSettings(Settings):
                 raise ValueError(f"{why} does not read the block {key!r}; remove it")
         if matching and self.algorithm != "ippo":
             raise ValueError(f"reward {self.reward!r} needs algorithm 'ippo', found {self.algorithm!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _open_loop_fits(self) -> Self:
+        if self.is_open_loop and (self.reward != "env" or self.cloning is not None):
+            raise ValueError(
+                f"ippo.input: found 'time' with reward {self.reward!r} and cloning {self.cloning is not None}, expected"
+                " reward 'env' and no cloning: an open-loop policy is a control, it learns from the task alone"
+            )
         return self
 
     @model_validator(mode="after")

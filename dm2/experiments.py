@@ -353,10 +353,12 @@ def unused_modules(settings: RunSettings) -> tuple[str, ...]:
     others = ("dm2.backends.starcraft2",) if settings.backend == "simulator" else ()
     matching = ("dm2.distribution_matching", "dm2.self_imitation")
     if settings.algorithm == "qmix":
-        return (*others, "dm2.ippo", "dm2.rmappo", "dm2.cloning", *matching)
+        return (*others, "dm2.ippo", "dm2.rmappo", "dm2.cloning", "dm2.open_loop", *matching)
     if settings.algorithm == "rmappo":  # builds on dm2.ippo
-        return (*others, "dm2.qmix", "dm2.cloning", *matching)
+        return (*others, "dm2.qmix", "dm2.cloning", "dm2.open_loop", *matching)
     others = (*others, "dm2.qmix", "dm2.rmappo", *(() if settings.cloning else ("dm2.cloning",)))
+    if not settings.is_open_loop:
+        others = (*others, "dm2.open_loop")
     if settings.reward == "env":
         return (*others, *matching)
     return others if settings.self_imitation else (*others, "dm2.self_imitation")

@@ -48,6 +48,7 @@ LOOKS = {
     "dm2_qmix_demo": ("#D55E00", "D"),
     "dm2_sil": ("#009E73", "v"),
     "ippo_bc_pretrain": ("#56B4E9", "p"),
+    "open_loop": ("#B8860B", "X"),
 }
 OTHER_LOOKS = (("#CC79A7", "h"), ("#8C510A", ">"), ("#882255", "^"), ("#44AA99", "s"), ("#999933", "D"))
 SHADES = {"dm2_ippo_demo": "YlGnBu", "gail_only_ippo_demo": "RdPu", "dm2_state_action_demo": "YlOrBr"}

@@ -136,9 +136,11 @@ def build_learner(settings: RunSettings, spec: EnvSpec, demonstrations: Demonstr
 
         return DistributionMatching(spec, settings, demonstrations)
     from dm2.ippo import IPPO
+    from dm2.open_loop import OpenLoopIPPO
 
     assert settings.ippo is not None  # RunSettings checks that one of the blocks is there
-    return IPPO(spec, settings.ippo, settings.quirks, settings.seed)
+    learner = OpenLoopIPPO if settings.is_open_loop else IPPO
+    return learner(spec, settings.ippo, settings.quirks, settings.seed)
 
 
 def train(

@@ -57,6 +57,7 @@ def test_unknown_key_without_a_near_one_lists_all() -> None:
         ({"discriminator": {}}, "does not read the block 'discriminator'; remove it"),
         ({"self_imitation": {}}, "with reward 'env' does not read the block 'self_imitation'; remove it"),
         ({**MATCHING, "demonstrations": None}, "with reward 'mixed' needs the block 'demonstrations'"),
+        ({**MATCHING, "ippo": {"input": "time"}}, "ippo.input: found 'time' with reward 'mixed'"),
         ({"cloning": {}}, "algorithm 'ippo' with reward 'env' needs the block 'demonstrations'"),
         ({**MATCHING, "cloning": {}}, "with reward 'mixed' does not read the block 'cloning'; remove it"),
         ({"cloning": {}, "demonstrations": {"expert": "ippo", "episodes": 1}}, "episodes: found 1, expected 2 or more"),

@@ -58,7 +58,7 @@ def test_paper_scale_is_five_maps_and_five_seeds() -> None:
     matrix = load("paper")
     assert matrix.scale.seeds == PAPER_SEEDS
     assert set(matrix.scale.runs) == {"5m_vs_6m", "3s_vs_4z", "3s_vs_3z", "3s_vs_5z", "8m_vs_9m"}
-    assert len(matrix.runs) == 5 * (24 + 20 + 6 + 6 + 6)
+    assert len(matrix.runs) == 5 * (25 + 21 + 7 + 7 + 7)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,8 @@ def test_unused_modules_are_those_that_a_run_does_not_build_on() -> None:
         one: unused_modules(matrix.settings(Run("5m_vs_6m", one, 1))) for one in ("ippo", "dm2_sil", "dm2_qmix_demo")
     }
     assert "dm2.self_imitation" in unused["ippo"] and "dm2.self_imitation" in unused["dm2_qmix_demo"]
-    assert unused["dm2_sil"] == ("dm2.backends.starcraft2", "dm2.qmix", "dm2.rmappo", "dm2.cloning")
+    others = ("dm2.backends.starcraft2", "dm2.qmix", "dm2.rmappo", "dm2.cloning", "dm2.open_loop")
+    assert unused["dm2_sil"] == others
 
 
 def with_condition(folder: Path, name: str, demonstrations: str) -> Path:

@@ -264,6 +264,7 @@ LEARNERS = {
         **merge(MATCHING, {"discriminator": {"input": "state_action"}}),
         "reward": "gail",
     },
+    "open_loop": merge(IPPO_LEARNER, {"ippo": {"input": "time"}}),
     "ippo_bc_pretrain": {**IPPO_LEARNER, "cloning": {"max_epochs": 2}, "demonstrations": MATCHING["demonstrations"]},
     "dm2_sil": {**IPPO_LEARNER, "reward": "mixed", "discriminator": MATCHING["discriminator"], "self_imitation": {}},
     "rmappo": {"algorithm": "rmappo", "rmappo": {"n_battles": 4, "steps_per_update": 300, "ppo_epochs": 2}},
