@@ -50,8 +50,36 @@ class Condition(Settings):
     """Further settings on one map."""
     checkpoint_percents: tuple[Percent, ...] = ()
     """One condition per entry, `{percent}` in name and label replaced."""
+    variants: dict[Name, Layer] = Field(default_factory=dict)
+    """One condition per entry, with its settings on top, `{variant}` in name and label replaced by its name."""
     paper_condition: str | None = None
     """Counterpart in results/paper/paper_curves.csv."""
+
+    @model_validator(mode="after")
+    def _expands_once(self) -> Self:
+        if self.checkpoint_percents and self.variants:
+            raise ValueError("checkpoint_percents, variants: found both, expected one of them")
+        return self
+
+    def expanded(self, name: str) -> dict[str, Condition]:
+        """The conditions that it stands for, by name: itself, or one per percentage or variant."""
+        if self.checkpoint_percents:
+            layers = {one: {"demonstrations": {"checkpoint_percent": one}} for one in self.checkpoint_percents}
+            return dict(self._filled(name, layer, percent=p, millions=p // 10) for p, layer in layers.items())
+        if self.variants:
+            return dict(self._filled(name, layer, variant=variant) for variant, layer in self.variants.items())
+        return {name: self}
+
+    def _filled(self, name: str, layer: Layer, **fields: object) -> tuple[str, Condition]:
+        """Name and condition with the fields in their places and one more layer of settings."""
+        changes = {
+            "label": self.label.format(**fields).replace("_", " "),
+            "paper_condition": self.paper_condition and self.paper_condition.format(**fields),
+            "settings": merge(self.settings, layer),
+            "checkpoint_percents": (),
+            "variants": {},
+        }
+        return name.format(**fields), self.model_copy(update=changes)
 
 
 class FigureSettings(Settings):
@@ -424,22 +452,8 @@ def _load_scale(folder: Path, overrides: Mapping[str, Any]) -> Scale:
 
 
 def _expand(conditions: Mapping[str, Condition]) -> dict[str, Condition]:
-    """One condition per checkpoint percentage where a condition lists several."""
-    expanded = {}
-    for name, condition in conditions.items():
-        if not condition.checkpoint_percents:
-            expanded[name] = condition
-        for percent in condition.checkpoint_percents:
-            fields = {"percent": percent, "millions": percent // 10}
-            expanded[name.format(**fields)] = condition.model_copy(
-                update={
-                    "label": condition.label.format(**fields),
-                    "paper_condition": condition.paper_condition and condition.paper_condition.format(**fields),
-                    "settings": merge(condition.settings, {"demonstrations": {"checkpoint_percent": percent}}),
-                    "checkpoint_percents": (),
-                }
-            )
-    return expanded
+    """Every condition by name, those that stand for several in their order."""
+    return {name: one for key, condition in conditions.items() for name, one in condition.expanded(key).items()}
 
 
 def _needed_blocks(merged: Layer, condition: Layer) -> Layer:

@@ -1,11 +1,12 @@
 import csv
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dm2.config import SettingsError
+from dm2.config import QuirkSettings, SettingsError
 from dm2.experiments import Matrix, Run, map_names, merge, n_agents, scale_names, unused_modules
 
 CONFIG = Path(__file__).parent.parent / "config"
@@ -58,7 +59,7 @@ def test_paper_scale_is_five_maps_and_five_seeds() -> None:
     matrix = load("paper")
     assert matrix.scale.seeds == PAPER_SEEDS
     assert set(matrix.scale.runs) == {"5m_vs_6m", "3s_vs_4z", "3s_vs_3z", "3s_vs_5z", "8m_vs_9m"}
-    assert len(matrix.runs) == 5 * (25 + 21 + 7 + 7 + 7)
+    assert len(matrix.runs) == 5 * (25 + 13 + 21 + 7 + 7 + 7)
 
 
 @pytest.mark.parametrize(
@@ -156,6 +157,52 @@ def test_self_imitation_needs_neither_expert_nor_archive() -> None:
     assert other.self_imitation is None and other.demonstrations is not None
 
 
+@pytest.mark.parametrize(
+    ("base", "flipped"),
+    [
+        (
+            "ippo",
+            {"absorbing_zeros", "first_action_leak", "regeneration_pays", "one_sided_huber", "frozen_critic_head"},
+        ),
+        ("dm2_sil", {"evict_before_insert"}),
+    ],
+)
+def test_the_quirk_study_flips_each_quirk_alone(base: str, flipped: set[str]) -> None:
+    matrix = load("paper")
+    default = matrix.settings(Run("5m_vs_6m", base, 1)).model_dump()
+    found = set()
+    for name in (one for one in matrix.conditions if re.fullmatch(rf"{base}_\w+_(on|off)", one)):
+        settings = matrix.settings(Run("5m_vs_6m", name, 1)).model_dump()
+        changed = [key for key, value in settings["quirks"].items() if value != default["quirks"][key]]
+        assert name == f"{base}_{changed[0]}_{'on' if settings['quirks'][changed[0]] else 'off'}"
+        assert len(changed) == 1
+        assert settings | {"condition": base, "quirks": default["quirks"]} == default
+        found.add(changed[0])
+    assert found == flipped
+
+
+def test_the_quirk_study_of_dm2_is_that_of_ippo_from_the_same_demonstrations() -> None:
+    matrix = load("paper")
+    names = [one for one in matrix.conditions if one.startswith("ippo_") and one.endswith(("_on", "_off", "_code"))]
+    assert len(names) == 6
+    for name in names:
+        own, dm2 = (
+            matrix.settings(Run("5m_vs_6m", one, 1)) for one in (name, name.replace("ippo", "dm2_ippo_demo", 1))
+        )
+        assert own.quirks == dm2.quirks
+        assert dm2.demonstrations == matrix.settings(Run("5m_vs_6m", "dm2_ippo_demo", 1)).demonstrations
+    assert matrix.settings(Run("5m_vs_6m", "ippo_as_the_papers_code", 1)).quirks == QuirkSettings.as_the_papers_code()
+    assert matrix.conditions["ippo_one_sided_huber_on"].label == "IPPO, one sided huber on"
+
+
+def test_a_condition_stands_for_percentages_or_variants(tmp_path: Path) -> None:
+    config = with_condition(
+        tmp_path, "dm2_x_{variant}", "{expert: ippo}", more="checkpoint_percents: [10], variants: {a: {}}"
+    )
+    with pytest.raises(SettingsError, match=r"conditions.dm2_x_{variant}: checkpoint_percents, variants: found both"):
+        Matrix.load(config, {"scale": "smoke"})
+
+
 def test_cloning_takes_the_archive_of_the_dm2_that_it_is_compared_with() -> None:
     matrix = load("paper", defaults={"cloning": {"patience": 7}})
     cloned, matched = (Run("3s_vs_4z", name, 1) for name in ("ippo_bc_pretrain", "dm2_ippo_demo_50"))
@@ -186,12 +233,13 @@ def test_unused_modules_are_those_that_a_run_does_not_build_on() -> None:
     assert unused["dm2_sil"] == others
 
 
-def with_condition(folder: Path, name: str, demonstrations: str) -> Path:
+def with_condition(folder: Path, name: str, demonstrations: str, more: str = "") -> Path:
     """A copy of the configuration with one more condition that learns from these demonstrations."""
     config = Path(shutil.copytree(CONFIG, folder / "config"))
     experiments = config / "experiments.yaml"
     condition = (
-        f"  {name}: {{label: x, settings: {{algorithm: ippo, reward: mixed, demonstrations: {demonstrations}}}}}"
+        f'  "{name}": {{label: x, {more or "maps: {}"},'
+        f" settings: {{algorithm: ippo, reward: mixed, demonstrations: {demonstrations}}}}}"
     )
     experiments.write_text(experiments.read_text().replace("conditions:", f"conditions:\n{condition}", 1))
     return config
