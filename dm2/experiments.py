@@ -131,13 +131,27 @@ class Scale(Settings):
     backend: Name = "simulator"
     """Engine that plays the battles."""
     seeds: tuple[Seed, ...]
-    """Seeds of every condition; the first is the experts' unless demonstrations.expert_seeds says otherwise."""
+    """Seeds of every condition."""
+    expert_seeds: tuple[Seed, ...] = ()
+    """Seeds of experts, the first one's or, of independent experts, the first ones', unless demonstrations.expert_seeds
+    says otherwise; none given: `seeds`."""
     runs: dict[str, tuple[Name, ...]]
     """Conditions run on each map."""
+    single_seed_runs: dict[str, tuple[Name, ...]] = Field(default_factory=dict)
+    """Conditions run on each map with the first seed alone."""
     defaults: Layer = Field(default_factory=dict)
     """Part of RunSettings that holds on every map at this scale."""
     maps: dict[str, Layer] = Field(default_factory=dict)
     """Part of RunSettings by map at this scale."""
+
+    def conditions(self, map_name: str) -> tuple[str, ...]:
+        """The conditions run on a map, with all seeds or one."""
+        return (*self.runs.get(map_name, ()), *self.single_seed_runs.get(map_name, ()))
+
+    @property
+    def map_names(self) -> tuple[str, ...]:
+        """The maps that anything is run on."""
+        return tuple(dict.fromkeys([*self.runs, *self.single_seed_runs]))
 
 
 @dataclass(frozen=True, order=True)
@@ -199,7 +213,8 @@ class Matrix:
 
         Args:
             config_folder: holds config.yaml, algorithms.yaml, experiments.yaml and scales/.
-            overrides: keys of `Scale` that replace those of the scale's file; `defaults` and `maps` are merged into it.
+            overrides: keys of `Scale` that replace those of the scale's file; `defaults` and `maps` are merged into it,
+                `runs` replaces its `single_seed_runs` too.
 
         Raises:
             SettingsError: a map, condition, scale or key that does not exist, or settings that do not fit together.
@@ -252,10 +267,14 @@ class Matrix:
 
     @property
     def learners(self) -> tuple[Run, ...]:
-        """The runs the scale asks for: every map, its conditions, every seed."""
-        runs = self.scale.runs.items()
+        """The runs the scale asks for: every map, its conditions, every seed or the first."""
+        asked = ((self.scale.runs, self.scale.seeds), (self.scale.single_seed_runs, self.scale.seeds[:1]))
         return tuple(
-            Run(name, one, seed) for name, conditions in runs for one in conditions for seed in self.scale.seeds
+            Run(name, one, seed)
+            for runs, seeds in asked
+            for name, conditions in runs.items()
+            for one in conditions
+            for seed in seeds
         )
 
     @property
@@ -288,18 +307,20 @@ class Matrix:
     def figure_maps(self, figure: str) -> tuple[str, ...]:
         """The maps on which the scale runs what the figure is about."""
         check_name("figure", figure, self.figures, "config/experiments.yaml")
-        settings, runs = self.figures[figure], self.scale.runs
+        settings, run_on = self.figures[figure], self.scale.conditions
         return tuple(
-            one for one in runs if set(settings.drawn_on(one)) & set(settings.needs or runs[one]) & set(runs[one])
+            one
+            for one in self.scale.map_names
+            if set(settings.drawn_on(one)) & set(settings.needs or run_on(one)) & set(run_on(one))
         )
 
     def figure_conditions(self, figure: str, map_name: str) -> tuple[str, ...]:
         """What the figure's panel of a map shows: the conditions that the scale runs, in the order of the legend."""
-        return tuple(one for one in self.figures[figure].drawn_on(map_name) if one in self.scale.runs[map_name])
+        return tuple(one for one in self.figures[figure].drawn_on(map_name) if one in self.scale.conditions(map_name))
 
     def _with_expert_seeds(self, demonstrations: Layer, map_name: str) -> Layer:
         n_experts = 1 if demonstrations.get("joint", True) else n_agents(map_name)
-        return {"expert_seeds": self.scale.seeds[:n_experts]} | demonstrations
+        return {"expert_seeds": (self.scale.expert_seeds or self.scale.seeds)[:n_experts]} | demonstrations
 
     def _where(self, run: Run) -> str:
         return f"condition {run.condition!r} on {run.map_name!r} at scale {self.scale.scale!r}"
@@ -311,10 +332,11 @@ class Matrix:
             raise SettingsError(
                 f"config/experiments.yaml: conditions: {name!r} is a policy that nobody trains; rename it"
             )
-        for map_name, conditions in self.scale.runs.items():
-            check_name("map", map_name, map_names(), f"{scale_file}: runs")
-            for condition in conditions:
-                check_name("condition", condition, self.conditions, f"{scale_file}: runs.{map_name}")
+        for key in ("runs", "single_seed_runs"):
+            for map_name, conditions in getattr(self.scale, key).items():
+                check_name("map", map_name, map_names(), f"{scale_file}: {key}")
+                for condition in conditions:
+                    check_name("condition", condition, self.conditions, f"{scale_file}: {key}.{map_name}")
         self._check_figures()
         self._check_layers(scale_file)
         for run in self.learners:
@@ -349,7 +371,7 @@ class Matrix:
         if not source.joint and len(set(source.expert_seeds)) != n_agents(run.map_name):
             raise SettingsError(
                 f"{where}: demonstrations.expert_seeds: independent experts need {n_agents(run.map_name)} different "
-                f"seeds, one per agent, found {list(source.expert_seeds)}; give more in `seeds` or here"
+                f"seeds, one per agent, found {list(source.expert_seeds)}; give more in `expert_seeds` of the scale"
             )
         if source.is_scripted:
             return
@@ -444,6 +466,8 @@ def _load_scale(folder: Path, overrides: Mapping[str, Any]) -> Scale:
     check_name("scale", str(chosen.get("scale")), scale_names(folder), "configuration")
     path = folder / "scales" / f"{chosen['scale']}.yaml"
     data: Layer = read_yaml(path)
+    if "runs" in chosen:  # who says what to run means nothing else
+        data.pop("single_seed_runs", None)
     layers = {key: merge(data.get(key, {}), chosen[key]) for key in ("defaults", "maps") if chosen.get(key)}
     scale = Scale.from_mapping({**data, **chosen, **layers}, str(path))
     if data.get("scale") != scale.scale:

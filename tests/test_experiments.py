@@ -215,6 +215,31 @@ def test_cloning_takes_the_archive_of_the_dm2_that_it_is_compared_with() -> None
     assert "dm2.cloning" not in unused_modules(settings)
 
 
+def test_conditions_with_a_single_seed_are_run_and_drawn_beside_the_others() -> None:
+    matrix = load("smoke", runs={"3m": ["ippo"]}, single_seed_runs={"3m": ["open_loop"], "8m": ["qmix"]})
+    assert matrix.learners == (
+        Run("3m", "ippo", 112358),
+        Run("3m", "ippo", 1285842),
+        Run("3m", "open_loop", 112358),
+        Run("8m", "qmix", 112358),
+    )
+    assert matrix.figure_maps("open_loop") == ("3m",)
+    assert matrix.figure_conditions("open_loop", "3m") == ("ippo", "open_loop")
+    assert matrix.figure_maps("core") == ("3m", "8m")
+    assert load("smoke", runs={"3m": ["ippo"]}).scale.single_seed_runs == {}
+    assert "single_seed_runs: unknown map '3mm'" in refused(single_seed_runs={"3mm": ["ippo"]})
+    assert "single_seed_runs.3m: unknown condition 'ipo'" in refused(single_seed_runs={"3m": ["ipo"]})
+
+
+def test_experts_may_have_more_seeds_than_the_learners() -> None:
+    matrix = load(
+        "smoke", seeds=[5], expert_seeds=[7, 8, 9], runs={"3m": ["dm2_ippo_demo", "ablation_concurrent_independent"]}
+    )
+    assert {run for run in matrix.runs if run.condition == "ippo"} == {Run("3m", "ippo", seed) for seed in (7, 8, 9)}
+    joint = matrix.demonstration_settings(Run("3m", "dm2_ippo_demo", 5))
+    assert joint is not None and joint.source.expert_seeds == (7,)
+
+
 def test_independent_experts_are_one_run_per_agent() -> None:
     layer = {"demonstrations": {"joint": False, "concurrent": False}}
     matrix = load("laptop", runs={"5m_vs_6m": ["dm2_ippo_demo_50"]}, defaults=layer)
@@ -284,7 +309,7 @@ def test_a_scripted_expert_needs_no_run() -> None:
 def test_impossible_scripted_experts_are_refused(tmp_path: Path, name: str, demonstrations: str, message: str) -> None:
     config = with_condition(tmp_path, name, demonstrations)
     with pytest.raises(SettingsError) as error:
-        Matrix.load(config, {"scale": "smoke", "runs": {"3m": [name]}})
+        Matrix.load(config, {"scale": "smoke", "expert_seeds": [], "runs": {"3m": [name]}})
     assert message in str(error.value)
 
 
@@ -293,7 +318,7 @@ def test_archives_that_differ_in_any_key_have_different_names() -> None:
     names = []
     for condition in ("dm2_ippo_demo", "dm2_ippo_demo_50", "dm2_qmix_demo"):
         for layer in layers:
-            matrix = load("smoke", maps={"3m": {"demonstrations": layer}})
+            matrix = load("smoke", runs={"3m": [condition]}, maps={"3m": {"demonstrations": layer}})
             archive = matrix.demonstration_settings(Run("3m", condition, 1))
             assert archive is not None
             names.append(archive.name)
