@@ -27,8 +27,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dm2.randomness import stream
-from dm2.results import ResultsError, engine_name, paper_curve, seed_curves
+from dm2.results import ResultsError, comparable_curves, engine_name, paper_curve, seed_curves
 from dm2.statistics import (
+    MIN_SEEDS,
     Floats,
     Interval,
     Statistic,
@@ -54,7 +55,6 @@ NEGLIGIBLE = 0.02
 """Difference in win rate that counts as none."""
 SIMILAR = 0.1
 """Difference in win rate within which two conditions count as alike."""
-MIN_SEEDS = 4
 MIN_RUNGS = 5
 """Fewest demonstration sets whose rank order says anything about better and worse ones."""
 ALL_MAPS = ("5m_vs_6m", "3s_vs_4z", "3s_vs_3z", "3s_vs_5z", "8m_vs_9m")
@@ -372,12 +372,11 @@ def _in_words(comparison: Comparison, names: Sequence[tuple[str, bool]]) -> str:
 def _evidence(
     comparison: Comparison, map_name: str, names: Sequence[str], paper: float | None, tables: Tables
 ) -> Evidence:
-    until = min(int(seed_curves(tables.curves, map_name, name).env_steps[-1]) for name in names)
-    runs = [seed_curves(tables.curves, map_name, name, until) for name in names]
+    runs = list(comparable_curves(tables.curves, map_name, names).values())
     strata = [_measured(one.env_steps, one.win_rate, comparison.measure) for one in runs]
     if comparison.second is None:
         strata = [strata[0] - _demonstrations(tables, map_name, names[0])]
-    return Evidence(tuple(strata), until, paper)
+    return Evidence(tuple(strata), int(runs[0].env_steps[-1]), paper)
 
 
 def _measured(env_steps: NDArray[np.integer], win_rate: Floats, measure: Measure) -> Floats:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import chain
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
 
@@ -65,16 +65,23 @@ class FigureSettings(Settings):
     """Conditions drawn on one map instead."""
     needs: tuple[Name, ...] = ()
     """A map has a panel only if the scale runs one of these on it; none: one of those drawn is enough."""
+    shows: Literal["win_rate", "interquartile_mean", "area", "improvement"] = "win_rate"
+    """Curves of mean and sd beside the paper's; or, with 95 % intervals over seeds, curves of the interquartile mean,
+    its areas under the curve, or how probably a run beats one of the baseline."""
+    baseline: Name | None = None
+    """Condition that the others are compared with, for improvement; no map without it has a panel."""
 
     @model_validator(mode="after")
     def _shows_something(self) -> Self:
         if not self.conditions and not self.maps:
             raise ValueError("found neither conditions nor maps, expected what the figure shows")
+        if (self.shows == "improvement") != (self.baseline is not None):
+            raise ValueError(f"found baseline {self.baseline!r} in a figure of {self.shows}; improvement alone has one")
         return self
 
     def drawn_on(self, map_name: str) -> tuple[str, ...]:
         """The conditions of the panel of that map, whether or not a scale runs them."""
-        return self.maps.get(map_name, self.conditions)
+        return tuple(one for one in self.maps.get(map_name, self.conditions) if one != self.baseline)
 
 
 class ExperimentsFile(Settings):
@@ -262,7 +269,10 @@ class Matrix:
         check_name("figure", figure, self.figures, "config/experiments.yaml")
         settings, runs = self.figures[figure], self.scale.runs
         return tuple(
-            one for one in runs if set(settings.drawn_on(one)) & set(settings.needs or runs[one]) & set(runs[one])
+            one
+            for one in runs
+            if set(settings.drawn_on(one)) & set(settings.needs or runs[one]) & set(runs[one])
+            and (settings.baseline is None or settings.baseline in runs[one])
         )
 
     def figure_conditions(self, figure: str, map_name: str) -> tuple[str, ...]:
@@ -299,7 +309,8 @@ class Matrix:
             where = f"config/experiments.yaml: figures.{name}"
             for map_name in figure.maps:
                 check_name("map", map_name, map_names(), f"{where}.maps")
-            for condition in chain(figure.conditions, figure.needs, *figure.maps.values()):
+            baseline = [figure.baseline] if figure.baseline else []
+            for condition in chain(figure.conditions, figure.needs, baseline, *figure.maps.values()):
                 check_name("condition", condition, self.conditions, where)
 
     def _check_layers(self, scale_file: str) -> None:

@@ -51,7 +51,7 @@ def write_report(results: Path, figures: Sequence[Path], path: Path) -> None:
     claims = read_table(results / "claims.csv", CLAIMS)
     scale, engine = summary["scale"].iloc[0], engine_name(summary["backend"].iloc[0])
     sections = {
-        "Learning curves": "\n".join(_figure(one) for one in figures),
+        "Figures": "\n".join(_figure(one) for one in figures),
         "Claims of the paper": _verdicts(claims),
         "Win rates": _summary(summary),
         "Demonstrations": _demonstrations(demonstrations),
@@ -82,7 +82,7 @@ def _figure(png: Path) -> str:
         raise ResultsError(f"{png}: not found, expected a figure; `make figures` draws it from the tables")
     data = base64.b64encode(png.read_bytes()).decode()
     caption = f"{png.stem}: for print {png.with_suffix('.pdf').name}, numbers drawn {png.with_suffix('.csv').name}"
-    image = f'<img alt="Win rate against env steps, figure {escape(png.stem)}" src="data:image/png;base64,{data}">'
+    image = f'<img alt="Figure {escape(png.stem)}" src="data:image/png;base64,{data}">'
     return f"<figure>{image}<figcaption>{escape(caption)}</figcaption></figure>"
 
 

@@ -286,12 +286,24 @@ def test_a_figure_without_what_it_is_about_has_no_panel() -> None:
     assert matrix.figure_maps("state_action") == ()
 
 
+def test_a_figure_of_improvement_needs_its_baseline_and_something_beside_it() -> None:
+    matrix = load("laptop", runs={"3m": ["ippo", "qmix"], "8m": ["qmix"], "5m_vs_6m": ["ippo"]})
+    assert matrix.figure_maps("improvement") == ("3m",)
+    assert matrix.figure_conditions("improvement", "3m") == ("qmix",)
+
+
 @pytest.mark.parametrize(
     ("figure", "message"),
     [
         ("{title: x}", "figures.x: found neither conditions nor maps"),
         ("{title: x, maps: {3mm: [ippo]}}", "figures.x.maps: unknown map '3mm'; did you mean '3m'?"),
         ("{title: x, maps: {3m: [ipo]}}", "figures.x: unknown condition 'ipo'; did you mean 'ippo'?"),
+        (
+            "{title: x, conditions: [ippo], baseline: ippo}",
+            "baseline 'ippo' in a figure of win_rate; improvement alone",
+        ),
+        ("{title: x, conditions: [ippo], shows: improvement}", "found baseline None in a figure of improvement"),
+        ("{title: x, conditions: [ippo], shows: improvement, baseline: ipo}", "unknown condition 'ipo'; did you mean"),
         ("{title: x, conditions: [ippo], needs: [qmx]}", "figures.x: unknown condition 'qmx'; did you mean 'qmix'?"),
     ],
 )

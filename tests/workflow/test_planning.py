@@ -20,7 +20,7 @@ def test_paper_scale_plans_the_matrix_with_shared_experts(tmp_path: Path) -> Non
     assert jobs["train_expert"] == 5 * 4 * 5
     assert jobs["train_dm2"] == 5 * (19 + 15 + 3 * 2)
     assert jobs["sample_demonstrations"] == 2 * 11 + 3 * 2 + 3  # the last for the demonstration ablation
-    assert jobs["draw_figure"] == 5
+    assert jobs["draw_figure"] == 8
     assert jobs["write_run_settings"] == jobs["train_expert"] + jobs["train_dm2"]
 
 
