@@ -256,7 +256,7 @@ def _draw_intervals(description: FigureDescription, rows: pd.DataFrame, label: s
     return figure
 
 
-_POINT = OUR_LINE | {"markersize": 4.5, "linestyle": "none"}
+_POINT = OUR_LINE | {"markersize": 3.8, "linestyle": "none"}
 
 
 def _axes(n_panels: int, most_columns: int) -> tuple[Figure, list[Axes]]:
