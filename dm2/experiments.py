@@ -34,6 +34,8 @@ from dm2.config import (
 
 MAPS_FILE = Path(__file__).parent / "battle" / "data" / "maps.yaml"
 BLOCKS = ("ippo", "qmix", "rmappo", "discriminator", "demonstrations", "self_imitation")
+IDENTITY = ("scale", "backend", "map_name", "condition", "seed")
+"""Settings that say which run it is; they follow from the matrix."""
 EXPERTS = frozenset({"demonstrations", "self_imitation"})
 """Blocks that say whom the discriminators take for the experts."""
 Layer = dict[str, Any]
@@ -117,6 +119,16 @@ class Scale(Settings):
     """Part of RunSettings that holds on every map at this scale."""
     maps: dict[str, Layer] = Field(default_factory=dict)
     """Part of RunSettings by map at this scale."""
+
+    @model_validator(mode="after")
+    def _lists_are_filled_and_name_each_once(self) -> Self:
+        lists = {"seeds": self.seeds, "runs": tuple(self.runs)} | {f"runs.{one}": self.runs[one] for one in self.runs}
+        for key, values in lists.items():
+            if not values:
+                raise ValueError(f"{key}: found none, expected at least one")
+            if twice := [value for i, value in enumerate(values) if value in values[:i]]:
+                raise ValueError(f"{key}: found {twice[0]!r} twice, expected each once")
+        return self
 
 
 @dataclass(frozen=True, order=True)
@@ -315,11 +327,11 @@ class Matrix:
 
     def _check_layers(self, scale_file: str) -> None:
         for source, layers in ((scale_file, self.scale), ("config/algorithms.yaml", self.algorithms)):
-            _check_layer(f"{source}: defaults", layers.defaults)
+            _check_run_layer(f"{source}: defaults", layers.defaults)
             _check_map_layers(source, layers.maps)
         for name, condition in self.conditions.items():
             source = f"config/experiments.yaml: conditions.{name}"
-            _check_layer(f"{source}.settings", condition.settings)
+            _check_run_layer(f"{source}.settings", condition.settings)
             _check_map_layers(source, condition.maps)
 
     def _check_demonstrations(self, run: Run) -> None:
@@ -337,6 +349,11 @@ class Matrix:
         if source.is_scripted:
             return
         expert = self.settings(wanted.experts[0])
+        if source.epsilon and expert.algorithm != "qmix":
+            raise SettingsError(
+                f"{where}: demonstrations.epsilon: found {source.epsilon} for the expert {source.expert!r}, which "
+                "samples from its policy; leave it out"
+            )
         if expert.demonstrations is not None:
             raise SettingsError(f"{where}: demonstrations.expert: {source.expert!r} learns from demonstrations itself")
         if source.checkpoint_percent not in expert.policy_percents:
@@ -425,7 +442,8 @@ def _load_scale(folder: Path, overrides: Mapping[str, Any]) -> Scale:
     check_name("scale", str(chosen.get("scale")), scale_names(folder), "configuration")
     path = folder / "scales" / f"{chosen['scale']}.yaml"
     data: Layer = read_yaml(path)
-    layers = {key: merge(data.get(key, {}), chosen[key]) for key in ("defaults", "maps") if chosen.get(key)}
+    given = {key: chosen[key] for key in ("defaults", "maps") if isinstance(chosen.get(key), Mapping)}
+    layers = {key: merge(data.get(key, {}), layer) for key, layer in given.items()}
     scale = Scale.from_mapping({**data, **chosen, **layers}, str(path))
     if data.get("scale") != scale.scale:
         raise SettingsError(f"{path}: scale: found {data.get('scale')!r}, expected the file's own name {scale.scale!r}")
@@ -466,7 +484,17 @@ def _needed_blocks(merged: Layer, condition: Layer) -> Layer:
 def _check_map_layers(source: str, layers: Mapping[str, Layer]) -> None:
     for map_name, layer in layers.items():
         check_name("map", map_name, map_names(), f"{source}: maps")
-        _check_layer(f"{source}: maps.{map_name}", layer)
+        _check_run_layer(f"{source}: maps.{map_name}", layer)
+
+
+def _check_run_layer(source: str, layer: Layer) -> None:
+    """Refuse keys that RunSettings does not have, and those that say which run it is."""
+    for key in IDENTITY:
+        if key in layer:
+            raise SettingsError(
+                f"{source}: {key}: follows from the scale's `runs`, `seeds` and `backend`; remove it here"
+            )
+    _check_layer(source, layer)
 
 
 def _check_layer(source: str, layer: Mapping[str, Any], model: type[BaseModel] = RunSettings) -> None:

@@ -16,11 +16,11 @@ import pandas as pd
 
 from dm2.claims import WHOLE
 from dm2.figures import format_steps
-from dm2.results import DEMONSTRATIONS, ResultsError, engine_name, read_table
+from dm2.results import DEMONSTRATIONS, ResultsError, cut_short, engine_name, read_table
 from dm2.storage import atomic_write
 
 SUMMARY = ["scale", "backend", "map_name", "condition", "n_seeds", "env_steps", "final_mean", "final_sd", "auc_mean"]
-SUMMARY += ["auc_sd", "final_iqm", "final_iqm_low", "final_iqm_high", "steps_to_50pct"]
+SUMMARY += ["auc_sd", "final_iqm", "final_iqm_low", "final_iqm_high", "steps_to_50pct", "evaluations", "env_steps_cut"]
 CLAIMS = ["claim", "sentence", "part", "statistic", "rule", "paper", "estimate", "low", "high", "verdict", "reason"]
 
 _STYLE = """
@@ -97,7 +97,8 @@ def _summary(summary: pd.DataFrame) -> str:
     headers = ["map", "condition", "seeds", "env steps", "at the end", "interquartile mean, 95 % interval"]
     headers += ["over training", "first at 50 %"]
     table = _table(headers, map(_summary_cells, summary.itertuples()))
-    return "<p>Mean and sd over seeds; the end is the last 5 % of training.</p>\n" + table
+    notes = ["Mean and sd over seeds; the end is the last 5 % of training.", *cut_short(summary)]
+    return "\n".join([*(f"<p>{escape(note)}</p>" for note in notes), table])
 
 
 def _summary_cells(row: Any) -> list[str]:

@@ -275,6 +275,21 @@ def _summary_row(curves: pd.DataFrame, map_name: str, condition: str) -> dict[st
     return row
 
 
+def cut_short(summary: pd.DataFrame) -> list[str]:
+    """A sentence for each condition whose seeds have unequal lengths, so that only their common part counts.
+
+    Args:
+        summary: table of `summarise`.
+    """
+    spacing = summary["env_steps"] / (summary["evaluations"] - 1).clip(lower=1)
+    cut = summary[summary["env_steps_cut"] > spacing]  # less is only where the last evaluation fell
+    return [
+        f"{row.condition} on {row.map_name}: seeds of unequal length, compared over the {row.env_steps} env steps that "
+        f"they share; the longest goes on for {row.env_steps_cut}"
+        for row in cut.itertuples()
+    ]
+
+
 def demonstration_table(run_directories: Iterable[Path]) -> pd.DataFrame:
     """What each condition's demonstrations are worth: one row per map and condition that learns from demonstrations.
 

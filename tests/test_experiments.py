@@ -191,6 +191,12 @@ def with_condition(folder: Path, name: str, demonstrations: str) -> Path:
         ("{expert: ippo, checkpoint_percent: 110}", "checkpoint_percent: Input should be less than or equal to 100"),
         ("{expert: ippo, checkpoint_percent: 55}", "checkpoint_percent: 'ippo' keeps no policy at 55 %"),
         ("{expert: ippo, joint: false, expert_seeds: [1, 2, 2]}", "3 different seeds, one per agent, found [1, 2, 2]"),
+        (
+            "{expert: ippo, epsilon: 0.5}",
+            "demonstrations.epsilon: found 0.5 for the expert 'ippo', which samples from its",
+        ),
+        ("{expert: dm2_ippo_demo}", "demonstrations.expert: 'dm2_ippo_demo' learns from demonstrations itself"),
+        ("{expert: ippo, episodes: 4}", "discriminator.batch_episodes: found 8, more than demonstrations.episodes (4)"),
         ("{expert: ippo}, self_imitation: {}", "demonstrations, self_imitation: found both blocks, expected one"),
         ("{expert: ippo}, discriminator: {input: actions}", "discriminator.input: Input should be 'state' or 'state_a"),
     ],
@@ -229,15 +235,13 @@ def test_impossible_scripted_experts_are_refused(tmp_path: Path, name: str, demo
 
 
 def test_archives_that_differ_in_any_key_have_different_names() -> None:
-    layers = [{}, {"episodes": 10}, {"concurrent": False}, {"expert_seeds": [3]}, {"epsilon": 0.5}]
+    layers = [{}, {"episodes": 10}, {"concurrent": False}, {"expert_seeds": [3]}]
     names = []
     for condition in ("dm2_ippo_demo", "dm2_ippo_demo_50", "dm2_qmix_demo"):
-        for layer in layers:
-            matrix = load("smoke", maps={"3m": {"demonstrations": layer}})
-            archive = matrix.demonstration_settings(Run("3m", condition, 1))
-            assert archive is not None
-            names.append(archive.name)
-    assert len(set(names)) == 3 * len(layers)
+        for layer in [*layers, *([{"epsilon": 0.5}] if condition == "dm2_qmix_demo" else [])]:
+            matrix = load("smoke", runs={"3m": [condition]}, maps={"3m": {"demonstrations": layer}})
+            names += [archive.name for archive in matrix.demonstrations.values()]
+    assert len(set(names)) == len(names) == 3 * len(layers) + 1
 
 
 @pytest.mark.parametrize(
@@ -251,6 +255,17 @@ def test_archives_that_differ_in_any_key_have_different_names() -> None:
         ({"maps": {"3n": {}}}, "maps: unknown map '3n'; did you mean '3m'?"),
         ({"defaults": {"env_step": 1}}, "defaults: unknown key 'env_step'; did you mean 'env_steps'?"),
         ({"defaults": {"qmix": {"lr": 1}}}, "defaults.qmix: unknown key 'lr'"),
+        ({"defaults": [1]}, "defaults: Input should be a valid dictionary, found [1]"),
+        (
+            {"defaults": {"seed": 5}},
+            "defaults: seed: follows from the scale's `runs`, `seeds` and `backend`; remove it",
+        ),
+        ({"maps": {"3m": {"map_name": "8m"}}}, "maps.3m: map_name: follows from the scale's `runs`"),
+        ({"seeds": []}, "seeds: found none, expected at least one"),
+        ({"seeds": [1, 2, 1]}, "seeds: found 1 twice, expected each once"),
+        ({"runs": {}}, "runs: found none, expected at least one"),
+        ({"runs": {"3m": []}}, "runs.3m: found none, expected at least one"),
+        ({"runs": {"3m": ["ippo", "qmix", "ippo"]}}, "runs.3m: found 'ippo' twice, expected each once"),
         ({"defaults": {"ippo": {"gamma": 2}}}, "condition 'ippo' on '3m' at scale 'quick': ippo.gamma"),
         ({"defaults": {"demonstrations": {"joint": False}}}, "independent experts need 3 different seeds"),
         (
