@@ -31,7 +31,8 @@ figure img { width: 30rem; max-width: 100%; } figcaption { color: #555; font-siz
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-size: 13px; }
 th, td { text-align: left; padding: .2rem .7rem .2rem 0; border-bottom: 1px solid #eee; vertical-align: top; }
 td.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
-.reproduced { color: #00704f; } .not { color: #b04a00; } .undecided { color: #666; } .partial { color: #0072b2; }
+.reproduced, .holds { color: #00704f; } .not, .does { color: #b04a00; }
+.undecided { color: #666; } .partial { color: #0072b2; }
 """
 
 
@@ -178,5 +179,5 @@ def _cell(value: Any) -> str:
     if isinstance(value, _Number):
         return f'<td class="number">{text}</td>'
     if isinstance(value, _Verdict):
-        return f'<td class="{value.split()[0]}">{text}</td>'  # reproduced, not, undecided, partial
+        return f'<td class="{value.split()[0]}">{text}</td>'  # reproduced or holds, not or does, undecided, partial
     return f"<td>{text}</td>"
