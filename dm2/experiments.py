@@ -34,11 +34,11 @@ from dm2.config import (
 
 MAPS_FILE = Path(__file__).parent / "battle" / "data" / "maps.yaml"
 BLOCKS = ("ippo", "qmix", "rmappo", "discriminator", "demonstrations", "self_imitation")
-IDENTITY = ("scale", "backend", "map_name", "condition", "seed")
-"""Settings that say which run it is; they follow from the matrix."""
 EXPERTS = frozenset({"demonstrations", "self_imitation"})
 """Blocks that say whom the discriminators take for the experts."""
 Layer = dict[str, Any]
+IDENTITY = ("scale", "backend", "map_name", "condition", "seed")
+"""Settings that say which run it is; they follow from the matrix."""
 
 
 class Condition(Settings):
