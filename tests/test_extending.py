@@ -55,7 +55,8 @@ def outputs(project: Path) -> dict[str, str]:
 
 def insert(path: Path, line: str, block: str, after: bool) -> None:
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    found = [i for i, one in enumerate(lines) if one.strip() == line]
+    as_written = [i for i, one in enumerate(lines) if one.rstrip() == line]  # a top-level key before nested ones
+    found = as_written or [i for i, one in enumerate(lines) if one.strip() == line]
     assert len(found) == 1, f"{path}: the line {line!r} stands there {len(found)} times, expected once"
     at = found[0] + after
     path.write_text("".join([*lines[:at], block, *lines[at:]]), encoding="utf-8")
