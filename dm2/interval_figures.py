@@ -292,8 +292,8 @@ def _finish(figure: Figure, description: FigureDescription, rows: pd.DataFrame) 
 def reported(description: FigureDescription, rows: pd.DataFrame) -> list[str]:
     """What a reader must know beside the figure: conditions without runs, few seeds, runs cut to what they share."""
     notes = not_run(description.panels, rows)
-    if (fewest := int(rows["n_seeds"].min())) < MIN_SEEDS:
-        notes.append(f"{fewest} seeds: too few for the intervals to hold what they promise")
+    if rows["n_seeds"].min() < MIN_SEEDS:
+        notes.append(f"fewer than {MIN_SEEDS} seeds: too few for the intervals to hold what they promise")
     for (title, name), part in rows.groupby(["panel", "condition"], sort=False):
         cut, last = part["env_steps_cut"].iloc[0], part["env_steps"].iloc[-1]
         spacing = last / max(part["evaluations"].iloc[0] - 1, 1)

@@ -7,18 +7,20 @@ section "Data structure for raw experiment data":
                                             -> absolute_metrics: {metric: [value]}
 
 Here the environment is the engine, a task a map, an algorithm a condition and a run a seed. marl-eval lowers the case
-of the names that it looks up, and wants the same algorithms, as many runs and as many steps everywhere. So what is
-written are the conditions and seeds that all maps share, on grids of equally many env steps, linear between a run's
+of the names that it looks up, and wants the same algorithms, runs and number of steps everywhere. So what is written
+are the conditions that were run on all maps with all seeds, on grids of equally many env steps, linear between a run's
 evaluations. A value is one number, the mean over an evaluation's episodes.
 
-The absolute metric of the protocol is that of the best policy over ten times as many episodes. The learning curves do
-not hold it: in its place stands the value at the end, the mean of the evaluations in the last 5 % of training.
+The absolute metric of the protocol is that of the best policy over ten times as many episodes. It stands in the runs'
+records; the learning curves do not hold it, and without the records its place is taken by the value at the end, the
+mean of the evaluations in the last 5 % of training.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,30 +29,36 @@ from numpy.typing import NDArray
 
 from dm2.results import ResultsError, engine_name
 from dm2.statistics import common_grid, final_value, on_grid
+from dm2.storage import read_json
 
 METRICS = {"win_rate": "win_rate", "return": "return_mean"}
 """Names in marl-eval, and the columns of the learning curves that they hold."""
+RunName = tuple[str, str, int]
+"""Map, condition and seed."""
 Layout = dict[str, dict[str, dict[str, dict[str, dict[str, Any]]]]]
 
 
-def marl_eval_layout(curves: pd.DataFrame, maps: Sequence[str] = ()) -> Layout:
-    """The runs that all maps share, in marl-eval's layout.
+def marl_eval_layout(
+    curves: pd.DataFrame, maps: Sequence[str] = (), absolute: Mapping[RunName, Mapping[str, float]] | None = None
+) -> Layout:
+    """The conditions that all maps share with all seeds, in marl-eval's layout.
 
     Args:
         curves: table of `learning_curves`.
         maps: maps to take; none: all.
+        absolute: the absolute metrics of every run, by the names of `METRICS`; None: the values at the end instead.
 
     Returns:
         Nested mappings that JSON can hold.
 
     Raises:
-        ResultsError: a map has no runs, or the maps have no condition and seed in common.
+        ResultsError: a map has no runs, or the maps have no run in common.
     """
     chosen = list(dict.fromkeys(maps)) or sorted(curves["map_name"].unique())
     runs = {map_name: _runs(curves, map_name) for map_name in chosen}
-    shared = [run for run in next(iter(runs.values())) if all(run in found for found in runs.values())]
+    shared = _shared(list(runs.values()))
     if not shared:
-        raise ResultsError(f"found no condition and seed that all of {', '.join(chosen)} share; export fewer maps")
+        raise ResultsError(f"found no run that all of {', '.join(chosen)} share; export fewer maps")
     grids = {map_name: _grid([found[run] for run in shared]) for map_name, found in runs.items()}
     points = min(len(grid) for grid in grids.values())
     tasks: dict[str, Any] = {}
@@ -58,8 +66,36 @@ def marl_eval_layout(curves: pd.DataFrame, maps: Sequence[str] = ()) -> Layout:
         algorithms = tasks.setdefault(map_name.lower(), {})
         for condition, seed in shared:
             run = _run(found[condition, seed], grids[map_name], points)
+            if absolute is not None:
+                values = absolute[map_name, condition, seed]
+                run["absolute_metrics"] = {name: [values[name]] for name in METRICS}
             algorithms.setdefault(condition.lower(), {})[f"seed_{seed}"] = run
     return {environment_name(str(curves["backend"].iloc[0])): tasks}
+
+
+def absolute_metrics(curves: pd.DataFrame, runs: Path) -> dict[RunName, dict[str, float]]:
+    """The absolute metrics of every run in the learning curves, from their records.
+
+    Args:
+        curves: table of `learning_curves`.
+        runs: `results/<scale>/runs`.
+
+    Raises:
+        StorageError: a record is missing.
+        ResultsError: a record has no absolute metric.
+    """
+    names = curves[["map_name", "condition", "seed"]].drop_duplicates().itertuples(index=False)
+    return {
+        (map_name, condition, int(seed)): _absolute(runs / map_name / condition / f"seed-{seed}" / "run.json")
+        for map_name, condition, seed in names
+    }
+
+
+def _absolute(path: Path) -> dict[str, float]:
+    best = read_json(path).get("absolute_metric", {}).get("best")
+    if best is None:
+        raise ResultsError(f"{path}: found no absolute_metric; train the run again, or export without records")
+    return {name: float(best[column]) for name, column in METRICS.items()}
 
 
 def left_out(curves: pd.DataFrame, layout: Layout) -> list[str]:
@@ -88,6 +124,16 @@ def _runs(curves: pd.DataFrame, map_name: str) -> dict[tuple[str, int], pd.DataF
         (condition, int(seed)): here[(here["condition"] == condition) & (here["seed"] == seed)]
         for condition, seed in keys
     }
+
+
+def _shared(maps: Sequence[Mapping[tuple[str, int], pd.DataFrame]]) -> list[tuple[str, int]]:
+    """Condition and seed of the runs that every map has, of the conditions with the most seeds."""
+    seeds: dict[str, list[int]] = {}
+    for condition, seed in maps[0]:
+        if all((condition, seed) in found for found in maps):
+            seeds.setdefault(condition, []).append(seed)
+    most = max(seeds.values(), key=len, default=[])
+    return [(condition, seed) for condition, found in seeds.items() if set(found) == set(most) for seed in most]
 
 
 def _grid(runs: Sequence[pd.DataFrame]) -> NDArray[np.int64]:

@@ -9,8 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from dm2.cli import app
-from dm2.marl_eval import environment_name, left_out, marl_eval_layout
+from dm2.marl_eval import absolute_metrics, environment_name, left_out, marl_eval_layout
 from dm2.results import ResultsError
+from dm2.storage import StorageError
 
 QUICK = Path(__file__).parents[1] / "results" / "quick" / "learning_curves.csv"
 
@@ -97,12 +98,44 @@ def test_what_is_left_out_is_named() -> None:
     assert left_out(table, marl_eval_layout(table, ["3m"])) == []
 
 
+def test_conditions_with_fewer_seeds_are_left_out() -> None:
+    table = pd.concat([curves(), run("3m", "qmix", 2, [0, 100, 200], [0.0, 0.1, 0.2])])
+    (tasks,) = marl_eval_layout(table, ["3m"]).values()
+    assert {algorithm: list(runs) for algorithm, runs in tasks["3m"].items()} == {"qmix": ["seed_1", "seed_2"]}
+    assert left_out(table, marl_eval_layout(table, ["3m"])) == ["3m/ippo/seed-1"]
+
+
 def test_maps_without_a_common_run_are_refused() -> None:
     table = pd.concat([curves(), run("8m", "rmappo", 1, [0, 100], [0.0, 0.1])])
-    with pytest.raises(ResultsError, match="no condition and seed that all of 3m, 8m, MMM2 share; export fewer maps"):
+    with pytest.raises(ResultsError, match="no run that all of 3m, 8m, MMM2 share; export fewer maps"):
         marl_eval_layout(table)
     with pytest.raises(ResultsError, match="no run on '5m' in the learning curves, expected one of 3m, MMM2, 8m"):
         marl_eval_layout(table, ["5m"])
+
+
+def write_records(folder: Path, table: pd.DataFrame) -> None:
+    for row in table[["map_name", "condition", "seed"]].drop_duplicates().itertuples(index=False):
+        best = {"env_steps": 100, "win_rate": 0.75, "return_mean": 15.0, "n_episodes": 320}
+        path = folder / row.map_name / row.condition / f"seed-{row.seed}"
+        path.mkdir(parents=True)
+        (path / "run.json").write_text(json.dumps({"absolute_metric": {"best": best, "last": {"win_rate": 0.5}}}))
+
+
+def test_absolute_metrics_are_those_of_the_best_policies_where_the_records_are_given(tmp_path: Path) -> None:
+    write_records(tmp_path, curves())
+    (tasks,) = marl_eval_layout(curves(), absolute=absolute_metrics(curves(), tmp_path)).values()
+    assert tasks["3m"]["ippo"]["seed_1"]["absolute_metrics"] == {"win_rate": [0.75], "return": [15.0]}
+
+
+def test_a_record_without_absolute_metric_is_refused_by_name(tmp_path: Path) -> None:
+    write_records(tmp_path, curves())
+    path = tmp_path / "3m" / "qmix" / "seed-1" / "run.json"
+    path.write_text("{}")
+    with pytest.raises(ResultsError, match=r"qmix/seed-1/run\.json: found no absolute_metric; train the run again"):
+        absolute_metrics(curves(), tmp_path)
+    path.unlink()
+    with pytest.raises(StorageError, match=r"qmix/seed-1/run\.json"):
+        absolute_metrics(curves(), tmp_path)
 
 
 @pytest.mark.parametrize(("backend", "name"), [("simulator 1", "smac_built_in_simulator_1"), ("X-Y", "smac_x_y")])
@@ -119,4 +152,4 @@ def test_the_command_writes_the_layout_and_says_what_it_leaves_out(tmp_path: Pat
     done = CliRunner().invoke(app, ["export", *arguments])
     assert done.exit_code == 0, done.output
     assert json.loads((tmp_path / "marl_eval.json").read_text()) == marl_eval_layout(table)
-    assert "left out, not run on all of these maps: 3m/qmix/seed-1" in done.output
+    assert "left out, not run on all of these maps with all seeds: 3m/qmix/seed-1" in done.output
