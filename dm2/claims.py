@@ -14,6 +14,8 @@ three a side, chance alone puts all of one above all of the other in 2 of 20 ord
 err, and the bootstrap of so few runs is too narrow to notice. A comparison over several maps is judged on each and
 pooled, every map with the same weight. A claim has the verdict that all its parts share; it is partial when some are
 reproduced and others are not or not yet.
+
+C1 to C11 are the paper's. S1 to S3 are statements that the paper does not test; the same rules say whether they hold.
 """
 
 from __future__ import annotations
@@ -27,8 +29,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dm2.randomness import stream
-from dm2.results import ResultsError, engine_name, paper_curve, seed_curves
+from dm2.results import ResultsError, comparable_curves, engine_name, paper_curve, seed_curves
 from dm2.statistics import (
+    MIN_SEEDS,
     Floats,
     Interval,
     Statistic,
@@ -49,12 +52,13 @@ REPRODUCED, NOT_REPRODUCED, UNDECIDED, PARTIAL = (
     "undecided at this scale",
     "partial",
 )
+HOLDS = {REPRODUCED: "holds", NOT_REPRODUCED: "does not hold"}
+"""The verdicts on what the paper does not say."""
 WHOLE = "claim"
 NEGLIGIBLE = 0.02
 """Difference in win rate that counts as none."""
 SIMILAR = 0.1
 """Difference in win rate within which two conditions count as alike."""
-MIN_SEEDS = 4
 MIN_RUNGS = 5
 """Fewest demonstration sets whose rank order says anything about better and worse ones."""
 ALL_MAPS = ("5m_vs_6m", "3s_vs_4z", "3s_vs_3z", "3s_vs_5z", "8m_vs_9m")
@@ -66,11 +70,12 @@ class Side:
 
     Args:
         conditions: our conditions; the first one that was run is taken.
-        paper: its names in results/paper/paper_curves.csv; the first one that the paper shows on the map is taken.
+        paper: its names in results/paper/paper_curves.csv; the first one that the paper shows on the map is taken. None
+            where the paper has no such condition.
     """
 
     conditions: tuple[str, ...]
-    paper: tuple[str, ...]
+    paper: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,8 @@ class Comparison:
 
     Args:
         first: what is claimed to be above, or not.
-        second: what it is compared with; None for the win rate of the demonstrations that `first` learns from.
+        second: what it is compared with: a condition, a win rate, or None for the win rate of the demonstrations that
+            `first` learns from.
         maps: maps of the claim.
         measure: the number taken from each run.
         rule: how the interval of the difference becomes a verdict.
@@ -87,7 +93,7 @@ class Comparison:
     """
 
     first: Side
-    second: Side | None
+    second: Side | float | None
     maps: tuple[str, ...]
     measure: Measure = "AUC"
     rule: Rule = "above"
@@ -95,26 +101,35 @@ class Comparison:
 
     @property
     def sides(self) -> tuple[Side, ...]:
-        """The conditions compared: two, or one with its demonstrations."""
-        return (self.first,) if self.second is None else (self.first, self.second)
+        """The conditions compared: two, or one with a win rate."""
+        return (self.first, self.second) if isinstance(self.second, Side) else (self.first,)
 
 
 @dataclass(frozen=True)
 class Ladder:
-    """Rank correlation between how a condition ends and how good its demonstrations are, over a ladder of sets."""
+    """Rank correlation between how a condition ends and a number of its demonstrations, over a ladder of sets.
+
+    Args:
+        rungs: conditions that differ in their demonstrations.
+        maps: maps of the claim.
+        against: column of the table of demonstrations: how good they are, or how many.
+        paper_figure: figure of the paper that shows it.
+    """
 
     rungs: tuple[Side, ...]
     maps: tuple[str, ...]
+    against: Literal["win_rate", "episodes"] = "win_rate"
     paper_figure: str = "all_demos"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence of the paper and what it says about numbers."""
+    """A sentence, of the paper or about it, and what it says about numbers."""
 
     name: str
     sentence: str
     parts: tuple[Comparison | Ladder, ...]
+    of_the_paper: bool = True
 
 
 def _same(name: str) -> Side:
@@ -133,6 +148,16 @@ RUNGS = tuple(_rung(percent) for percent in range(10, 101, 10))
 JOINT = {how: _same(f"ablation_{how}_joint") for how in ("concurrent", "nonconcurrent")}
 INDEPENDENT = {how: _same(f"ablation_{how}_independent") for how in ("concurrent", "nonconcurrent")}
 TWO_MAPS = ("5m_vs_6m", "3s_vs_4z")
+WON = 0.5
+"""Win rate at the end from which a map counts as won."""
+FLIPPED_QUIRKS = (
+    "absorbing_zeros_off",
+    "first_action_leak_on",
+    "regeneration_pays_off",
+    "one_sided_huber_on",
+    "frozen_critic_head_on",
+)
+FEWER_EPISODES = (64, 125, 250, 500)
 
 CLAIMS = (
     Claim(
@@ -218,8 +243,29 @@ CLAIMS = (
             Comparison(IPPO, _same("dm2_sil"), ("3s_vs_3z",)),
         ),
     ),
+    Claim(
+        "S1",
+        "DM²'s gain over IPPO hangs on no single quirk of the original code",
+        tuple(
+            Comparison(Side((f"dm2_ippo_demo_{quirk}",)), Side((f"ippo_{quirk}",)), ("5m_vs_6m",))
+            for quirk in FLIPPED_QUIRKS
+        ),
+        of_the_paper=False,
+    ),
+    Claim(
+        "S2",
+        "no map can be won open-loop, by time step and agent id alone",
+        (Comparison(Side(("open_loop",)), WON, ALL_MAPS, "final", rule="not above"),),
+        of_the_paper=False,
+    ),
+    Claim(
+        "S3",
+        "more episodes of demonstrations make DM² better",
+        (Ladder((*(Side((f"dm2_ippo_demo_{n}_episodes",)) for n in FEWER_EPISODES), DM2_FULL), TWO_MAPS, "episodes"),),
+        of_the_paper=False,
+    ),
 )
-"""The claims of the paper that its figures let one check, in the order of its text."""
+"""The claims of the paper that its figures let one check, in the order of its text, and what it leaves open."""
 
 
 @dataclass(frozen=True)
@@ -293,7 +339,8 @@ def _judge_claim(claim: Claim, tables: Tables) -> list[Judgement]:
         blank = Judgement(claim.name, claim.sentence, part="")
         rows += _judge_ladder(blank, part, tables) if isinstance(part, Ladder) else _judge_maps(blank, part, tables)
     verdict = verdict_of_parts([row.verdict for row in rows])
-    return [*rows, Judgement(claim.name, claim.sentence, WHOLE, verdict=verdict)]
+    rows.append(Judgement(claim.name, claim.sentence, WHOLE, verdict=verdict))
+    return rows if claim.of_the_paper else [replace(row, verdict=HOLDS.get(row.verdict, row.verdict)) for row in rows]
 
 
 def verdict_of_parts(verdicts: Sequence[str]) -> str:
@@ -365,19 +412,21 @@ def _condition_run(side: Side, map_name: str, curves: pd.DataFrame) -> tuple[str
 
 def _in_words(comparison: Comparison, names: Sequence[tuple[str, bool]]) -> str:
     first, *second = [name for name, _ in names]
-    other = f"{comparison.measure}({second[0]})" if second else "win rate of its demonstrations"
+    level = "win rate of its demonstrations" if comparison.second is None else str(comparison.second)
+    other = f"{comparison.measure}({second[0]})" if second else level
     return f"{comparison.measure}({first}) - {other}"
 
 
 def _evidence(
     comparison: Comparison, map_name: str, names: Sequence[str], paper: float | None, tables: Tables
 ) -> Evidence:
-    until = min(int(seed_curves(tables.curves, map_name, name).env_steps[-1]) for name in names)
-    runs = [seed_curves(tables.curves, map_name, name, until) for name in names]
+    runs = list(comparable_curves(tables.curves, map_name, names).values())
     strata = [_measured(one.env_steps, one.win_rate, comparison.measure) for one in runs]
     if comparison.second is None:
-        strata = [strata[0] - _demonstrations(tables, map_name, names[0])]
-    return Evidence(tuple(strata), until, paper)
+        strata = [strata[0] - _demonstrations(tables, map_name, names[0], "win_rate")]
+    elif not isinstance(comparison.second, Side):
+        strata = [strata[0] - comparison.second]
+    return Evidence(tuple(strata), int(runs[0].env_steps[-1]), paper)
 
 
 def _measured(env_steps: NDArray[np.integer], win_rate: Floats, measure: Measure) -> Floats:
@@ -386,9 +435,9 @@ def _measured(env_steps: NDArray[np.integer], win_rate: Floats, measure: Measure
     return area_under_curve(env_steps, win_rate, begin=0.5 if measure == "AUC of the last half" else 0.0)
 
 
-def _demonstrations(tables: Tables, map_name: str, condition: str) -> float:
+def _demonstrations(tables: Tables, map_name: str, condition: str, column: str) -> float:
     table = tables.demonstrations
-    chosen = table.loc[(table["map_name"] == map_name) & (table["condition"] == condition), "win_rate"]
+    chosen = table.loc[(table["map_name"] == map_name) & (table["condition"] == condition), column]
     if chosen.empty:
         raise ResultsError(f"found no demonstrations of {condition} on {map_name} in the table, expected one row")
     return float(chosen.iloc[0])
@@ -410,7 +459,8 @@ def _pooled(row: Judgement, rule: Rule, maps: Sequence[Evidence]) -> Judgement:
 
 
 def _judge_ladder(blank: Judgement, ladder: Ladder, tables: Tables) -> Iterator[Judgement]:
-    words = "rank correlation of final(dm2_ippo_demo_*) with the win rate of its demonstrations"
+    what = {"win_rate": "win rate of its demonstrations", "episodes": "number of episodes demonstrated"}[ladder.against]
+    words = f"rank correlation of final(dm2_ippo_demo_*) with the {what}"
     for map_name in ladder.maps:
         paper = _paper_correlation(ladder, map_name, tables)
         row = replace(blank, part=map_name, statistic=words, rule="above", paper=paper)
@@ -421,22 +471,22 @@ def _judge_ladder(blank: Judgement, ladder: Ladder, tables: Tables) -> Iterator[
             yield replace(row, reason=f"{row.reason}, at least {MIN_RUNGS} needed")
             continue
         runs = [seed_curves(tables.curves, map_name, name) for name in rungs]
-        win_rates = np.array([_demonstrations(tables, map_name, name) for name in rungs])
+        numbers = np.array([_demonstrations(tables, map_name, name, ladder.against) for name in rungs])
         finals = [final_value(one.env_steps, one.win_rate) for one in runs]
         row = replace(row, env_steps=max(int(one.env_steps[-1]) for one in runs))
-        yield _conclude(row, "above", finals, correlation_with(win_rates))
+        yield _conclude(row, "above", finals, correlation_with(numbers))
 
 
-def correlation_with(win_rates: Floats) -> Statistic:
+def correlation_with(numbers: Floats) -> Statistic:
     """Rank correlation of the strata's means with one number per stratum. A `Statistic`.
 
     Args:
-        win_rates: one per stratum, [strata].
+        numbers: one per stratum, [strata].
     """
 
     def statistic(strata: Sequence[Floats]) -> Floats:
         means = np.stack([stratum.mean(axis=1) for stratum in strata], axis=-1)  # [resamples, strata]
-        return rank_correlation(means, np.broadcast_to(win_rates, means.shape))
+        return rank_correlation(means, np.broadcast_to(numbers, means.shape))
 
     return statistic
 
@@ -445,14 +495,18 @@ def correlation_with(win_rates: Floats) -> Statistic:
 
 
 def _paper_difference(comparison: Comparison, map_name: str, tables: Tables) -> float | None:
+    if not all(side.paper for side in comparison.sides):
+        return None
     curves = [_paper_side(side, map_name, comparison.paper_figure, tables) for side in comparison.sides]
     if any(curve.empty for curve in curves):
         return None
     values = [_paper_measure(curve, comparison.measure) for curve in curves]
-    if comparison.second is not None:
+    if isinstance(comparison.second, Side):
         return values[0] - values[1]
-    demonstrations = _paper_demonstrations(tables, map_name, curves[0], "demo_win_rate")
-    return None if demonstrations is None else values[0] - demonstrations
+    level = comparison.second
+    if level is None:
+        level = _paper_demonstrations(tables, map_name, curves[0], "demo_win_rate")
+    return None if level is None else values[0] - level
 
 
 def _paper_side(side: Side, map_name: str, paper_figure: str, tables: Tables) -> pd.DataFrame:
@@ -474,6 +528,8 @@ def _paper_demonstrations(tables: Tables, map_name: str, curve: pd.DataFrame, li
 
 
 def _paper_correlation(ladder: Ladder, map_name: str, tables: Tables) -> float | None:
+    if not all(side.paper for side in ladder.rungs):
+        return None
     curves = [_paper_side(side, map_name, ladder.paper_figure, tables) for side in ladder.rungs]
     if any(curve.empty for curve in curves):
         return None
@@ -493,7 +549,8 @@ def to_markdown(judged: pd.DataFrame) -> str:
         f"# The paper's claims at scale {scale}",
         "",
         f"Ours: {engine_name(backend)}, scale {scale}. The paper's: StarCraft II, read off its figures. The verdicts "
-        "are computed by the rules at the head of `dm2/claims.py`; intervals are 95 % bootstrap intervals over seeds.",
+        "are computed by the rules at the head of `dm2/claims.py`; intervals are 95 % bootstrap intervals over seeds. "
+        "S1 to S3 are statements that the paper does not test.",
         "",
         "| claim | | verdict |",
         "|---|---|---|",

@@ -18,6 +18,7 @@ from dm2.scripts import (
     draw_figure,
     draw_figures,
     evaluate,
+    export_curves,
     judge_claims,
     sample_demonstrations,
     show_settings,
@@ -43,6 +44,7 @@ app.command("aggregate-demonstrations")(aggregate_demonstrations.main)
 app.command("claims")(judge_claims.main)
 app.command("figure")(draw_figure.main)
 app.command("figures")(draw_figures.main)
+app.command("export")(export_curves.main)
 app.command("report")(write_report.main)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import chain
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
 
@@ -37,6 +37,8 @@ BLOCKS = ("ippo", "qmix", "rmappo", "discriminator", "demonstrations", "self_imi
 EXPERTS = frozenset({"demonstrations", "self_imitation"})
 """Blocks that say whom the discriminators take for the experts."""
 Layer = dict[str, Any]
+IDENTITY = ("scale", "backend", "map_name", "condition", "seed")
+"""Settings that say which run it is; they follow from the matrix."""
 
 
 class Condition(Settings):
@@ -93,16 +95,23 @@ class FigureSettings(Settings):
     """Conditions drawn on one map instead."""
     needs: tuple[Name, ...] = ()
     """A map has a panel only if the scale runs one of these on it; none: one of those drawn is enough."""
+    shows: Literal["win_rate", "interquartile_mean", "area", "improvement"] = "win_rate"
+    """Curves of mean and sd beside the paper's; or, with 95 % intervals over seeds, curves of the interquartile mean,
+    its areas under the curve, or how probably a run beats one of the baseline."""
+    baseline: Name | None = None
+    """Condition that the others are compared with, for improvement; no map without it has a panel."""
 
     @model_validator(mode="after")
     def _shows_something(self) -> Self:
         if not self.conditions and not self.maps:
             raise ValueError("found neither conditions nor maps, expected what the figure shows")
+        if (self.shows == "improvement") != (self.baseline is not None):
+            raise ValueError(f"found baseline {self.baseline!r} in a figure of {self.shows}; improvement alone has one")
         return self
 
     def drawn_on(self, map_name: str) -> tuple[str, ...]:
         """The conditions of the panel of that map, whether or not a scale runs them."""
-        return self.maps.get(map_name, self.conditions)
+        return tuple(one for one in self.maps.get(map_name, self.conditions) if one != self.baseline)
 
 
 class ExperimentsFile(Settings):
@@ -143,6 +152,17 @@ class Scale(Settings):
     """Part of RunSettings that holds on every map at this scale."""
     maps: dict[str, Layer] = Field(default_factory=dict)
     """Part of RunSettings by map at this scale."""
+
+    @model_validator(mode="after")
+    def _lists_are_filled_and_name_each_once(self) -> Self:
+        lists = {"seeds": self.seeds, "runs": tuple(self.runs)}
+        lists |= {f"runs.{one}": self.conditions(one) for one in self.map_names}
+        for key, values in lists.items():
+            if not values:
+                raise ValueError(f"{key}: found none, expected at least one")
+            if twice := [value for i, value in enumerate(values) if value in values[:i]]:
+                raise ValueError(f"{key}: found {twice[0]!r} twice, expected each once")
+        return self
 
     def conditions(self, map_name: str) -> tuple[str, ...]:
         """The conditions run on a map, with all seeds or one."""
@@ -312,6 +332,7 @@ class Matrix:
             one
             for one in self.scale.map_names
             if set(settings.drawn_on(one)) & set(settings.needs or run_on(one)) & set(run_on(one))
+            and (settings.baseline is None or settings.baseline in run_on(one))
         )
 
     def figure_conditions(self, figure: str, map_name: str) -> tuple[str, ...]:
@@ -349,16 +370,17 @@ class Matrix:
             where = f"config/experiments.yaml: figures.{name}"
             for map_name in figure.maps:
                 check_name("map", map_name, map_names(), f"{where}.maps")
-            for condition in chain(figure.conditions, figure.needs, *figure.maps.values()):
+            baseline = [figure.baseline] if figure.baseline else []
+            for condition in chain(figure.conditions, figure.needs, baseline, *figure.maps.values()):
                 check_name("condition", condition, self.conditions, where)
 
     def _check_layers(self, scale_file: str) -> None:
         for source, layers in ((scale_file, self.scale), ("config/algorithms.yaml", self.algorithms)):
-            _check_layer(f"{source}: defaults", layers.defaults)
+            _check_run_layer(f"{source}: defaults", layers.defaults)
             _check_map_layers(source, layers.maps)
         for name, condition in self.conditions.items():
             source = f"config/experiments.yaml: conditions.{name}"
-            _check_layer(f"{source}.settings", condition.settings)
+            _check_run_layer(f"{source}.settings", condition.settings)
             _check_map_layers(source, condition.maps)
 
     def _check_demonstrations(self, run: Run) -> None:
@@ -376,6 +398,11 @@ class Matrix:
         if source.is_scripted:
             return
         expert = self.settings(wanted.experts[0])
+        if source.epsilon and expert.algorithm != "qmix":
+            raise SettingsError(
+                f"{where}: demonstrations.epsilon: found {source.epsilon} for the expert {source.expert!r}, which "
+                "samples from its policy; leave it out"
+            )
         if expert.demonstrations is not None:
             raise SettingsError(f"{where}: demonstrations.expert: {source.expert!r} learns from demonstrations itself")
         if source.checkpoint_percent not in expert.policy_percents:
@@ -468,7 +495,8 @@ def _load_scale(folder: Path, overrides: Mapping[str, Any]) -> Scale:
     data: Layer = read_yaml(path)
     if "runs" in chosen:  # who says what to run means nothing else
         data.pop("single_seed_runs", None)
-    layers = {key: merge(data.get(key, {}), chosen[key]) for key in ("defaults", "maps") if chosen.get(key)}
+    given = {key: chosen[key] for key in ("defaults", "maps") if isinstance(chosen.get(key), Mapping)}
+    layers = {key: merge(data.get(key, {}), layer) for key, layer in given.items()}
     scale = Scale.from_mapping({**data, **chosen, **layers}, str(path))
     if data.get("scale") != scale.scale:
         raise SettingsError(f"{path}: scale: found {data.get('scale')!r}, expected the file's own name {scale.scale!r}")
@@ -498,7 +526,17 @@ def _needed_blocks(merged: Layer, condition: Layer) -> Layer:
 def _check_map_layers(source: str, layers: Mapping[str, Layer]) -> None:
     for map_name, layer in layers.items():
         check_name("map", map_name, map_names(), f"{source}: maps")
-        _check_layer(f"{source}: maps.{map_name}", layer)
+        _check_run_layer(f"{source}: maps.{map_name}", layer)
+
+
+def _check_run_layer(source: str, layer: Layer) -> None:
+    """Refuse keys that RunSettings does not have, and those that say which run it is."""
+    for key in IDENTITY:
+        if key in layer:
+            raise SettingsError(
+                f"{source}: {key}: follows from the scale's `runs`, `seeds` and `backend`; remove it here"
+            )
+    _check_layer(source, layer)
 
 
 def _check_layer(source: str, layer: Mapping[str, Any], model: type[BaseModel] = RunSettings) -> None:

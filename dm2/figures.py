@@ -31,8 +31,8 @@ from matplotlib.textpath import TextPath
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from dm2.experiments import Matrix
-from dm2.results import PAPER_FIGURES, ResultsError, engine_name, paper_curve, seed_curves, write_table
-from dm2.statistics import mean_and_sd
+from dm2.results import PAPER_FIGURES, ResultsError, engine_name, paper_curve, seed_curves, was_run, write_table
+from dm2.statistics import Floats, mean_and_sd
 from dm2.storage import atomic_path
 
 OURS, PAPER, DEMONSTRATIONS = "ours", "paper", "demonstrations"
@@ -229,7 +229,7 @@ def _rows(panel: Panel, condition: Condition, series: str, **columns: object) ->
 
 
 def _our_rows(panel: Panel, condition: Condition, curves: pd.DataFrame) -> pd.DataFrame:
-    if not ((curves["map_name"] == panel.map_name) & (curves["condition"] == condition.name)).any():
+    if not was_run(curves, panel.map_name, condition.name):
         return pd.DataFrame()  # named under the figure as not run
     runs = seed_curves(curves, panel.map_name, condition.name)
     mean, sd = mean_and_sd(runs.win_rate)
@@ -291,14 +291,14 @@ def paper_needs_own_axes(rows: pd.DataFrame) -> bool:
 
 
 def _draw_beside(description: FigureDescription, rows: pd.DataFrame) -> Figure:
-    figure, axes = _empty_axes(len(description.panels), 2)
+    figure, axes = empty_axes(len(description.panels), 2)
     last_with_paper = max(i for i, panel in enumerate(description.panels) if len(_series(rows, panel, PAPER)))
     for i, (panel, (left, right)) in enumerate(zip(description.panels, axes, strict=True)):
         _draw_ours(left, panel, rows)
-        _dress(left, panel.title, time_label=i == len(axes) - 1, rate_label=True)
+        dress(left, panel.title, time_label=i == len(axes) - 1, rate_label=True)
         if len(_series(rows, panel, PAPER)):
             _draw_paper(right, panel, rows)
-            _dress(right, f"{panel.title}, {PAPER_LABEL}", time_label=i == last_with_paper, rate_label=False)
+            dress(right, f"{panel.title}, {PAPER_LABEL}", time_label=i == last_with_paper, rate_label=False)
         else:
             right.set_axis_off()
             right.text(0.5, 0.5, "not in the paper's figures", ha="center", va="center", color="0.4")
@@ -308,18 +308,19 @@ def _draw_beside(description: FigureDescription, rows: pd.DataFrame) -> Figure:
 def _draw_over(description: FigureDescription, rows: pd.DataFrame) -> Figure:
     n_columns = min(2, len(description.panels))
     n_rows = -(-len(description.panels) // n_columns)
-    figure, axes = _empty_axes(n_rows, n_columns)
+    figure, axes = empty_axes(n_rows, n_columns)
     for i, (panel, ax) in enumerate(zip(description.panels, axes.flat, strict=False)):
         _draw_paper(ax, panel, rows)
         _draw_ours(ax, panel, rows)
         is_lowest = i + n_columns >= len(description.panels)
-        _dress(ax, panel.title, time_label=is_lowest, rate_label=i % n_columns == 0)
+        dress(ax, panel.title, time_label=is_lowest, rate_label=i % n_columns == 0)
     for ax in axes.flat[len(description.panels) :]:
         ax.set_axis_off()
     return _finish(figure, description, rows)
 
 
-def _empty_axes(n_rows: int, n_columns: int) -> tuple[Figure, np.ndarray]:
+def empty_axes(n_rows: int, n_columns: int) -> tuple[Figure, np.ndarray]:
+    """A figure one column wide with its axes, [n_rows, n_columns]."""
     figure = Figure(figsize=(COLUMN_INCHES, PANEL_INCHES * n_rows))
     return figure, figure.subplots(n_rows, n_columns, squeeze=False)
 
@@ -333,10 +334,8 @@ def _draw_ours(ax: Axes, panel: Panel, rows: pd.DataFrame) -> None:
     for order, condition in enumerate(panel.conditions):
         curve = _series(rows, panel, OURS, condition)
         steps, mean, sd = (curve[column].to_numpy(float) for column in ("env_steps", "win_rate", "sd"))
-        low, high = np.clip(mean - sd, 0, 1), np.clip(mean + sd, 0, 1)
-        ax.fill_between(steps, low, high, color=condition.colour, alpha=0.15, linewidth=0, zorder=2)
-        every = _marker_places(len(steps), order, len(panel.conditions))
-        ax.plot(steps, mean, color=condition.colour, marker=condition.marker, markevery=every, **_OUR_LINE)
+        every = marker_places(len(steps), order, len(panel.conditions))
+        draw_curve(ax, condition, steps, mean, np.clip(mean - sd, 0, 1), np.clip(mean + sd, 0, 1), every)
         for win_rate in _series(rows, panel, DEMONSTRATIONS, condition)["win_rate"]:
             dashes = (4 * order, (4, 3))  # shifted, so that equal win rates show both colours
             ax.axhline(win_rate, color=condition.colour, **(_DEMONSTRATION_LINE | {"linestyle": dashes}))
@@ -348,16 +347,34 @@ def _draw_ours(ax: Axes, panel: Panel, rows: pd.DataFrame) -> None:
             ax.plot([1], [win_rate], marker=condition.marker, markersize=2.4, **at_edge)
 
 
+def draw_curve(
+    ax: Axes, condition: Condition, steps: Floats, centre: Floats, low: Floats, high: Floats, markers: list[int]
+) -> None:
+    """One of our curves and its band.
+
+    Args:
+        ax: axes to draw on.
+        condition: its colour and marker.
+        steps: env steps, [points].
+        centre: win rate, [points].
+        low: lower edge of the band, [points].
+        high: upper edge of the band, [points].
+        markers: points that carry a marker.
+    """
+    ax.fill_between(steps, low, high, color=condition.colour, alpha=0.15, linewidth=0, zorder=2)
+    ax.plot(steps, centre, color=condition.colour, marker=condition.marker, markevery=markers, **OUR_LINE)
+
+
 def _draw_paper(ax: Axes, panel: Panel, rows: pd.DataFrame) -> None:
     for order, condition in enumerate(panel.conditions):
         curve = _series(rows, panel, PAPER, condition)
-        every = _marker_places(len(curve), order, len(panel.conditions))
+        every = marker_places(len(curve), order, len(panel.conditions))
         style = ":" if (curve["quality"] == "low").any() else "-"
         look = {"color": condition.colour, "marker": condition.marker, "linestyle": style, "markevery": every}
         ax.plot(curve["env_steps"], curve["win_rate"], **(look | _PAPER_LINE))
 
 
-_OUR_LINE: dict[str, Any] = {
+OUR_LINE: dict[str, Any] = {
     "linewidth": 1.2,
     "markersize": 3.2,
     "markeredgecolor": "white",
@@ -374,14 +391,15 @@ _PAPER_LINE: dict[str, Any] = {
 _DEMONSTRATION_LINE: dict[str, Any] = {"linestyle": (0, (4, 3)), "linewidth": 0.8, "zorder": 3}
 
 
-def _marker_places(points: int, order: int, n_conditions: int) -> list[int]:
-    # about five per line, shifted from condition to condition so that markers of close lines do not cover each other
+def marker_places(points: int, order: int, n_conditions: int) -> list[int]:
+    """About five points per line, shifted from condition to condition so that no marker covers that of a close line."""
     spacing = max(points / 5, 1)
     start = spacing * (order + 0.5) / n_conditions
     return sorted({min(int(start + i * spacing), points - 1) for i in range(5)} & set(range(points)))
 
 
-def _dress(ax: Axes, title: str, time_label: bool, rate_label: bool) -> None:
+def dress(ax: Axes, title: str, time_label: bool, rate_label: bool) -> None:
+    """Title, limits, ticks and labels of axes with win rates against env steps."""
     ax.set_title(title, loc="left", pad=3)
     ax.set_ylim(-0.03, 1.03)
     ax.set_yticks([0, 0.5, 1])
@@ -406,16 +424,20 @@ def format_steps(steps: float) -> str:
 
 
 def _finish(figure: Figure, description: FigureDescription, rows: pd.DataFrame) -> Figure:
-    """Add head, legend and notes in strips of their own, above and below the panels."""
-    handles, notes = _legend_handles(description, rows), reported(description, rows)
-    head, foot = 0.30, LINE_INCHES * len(notes)
+    handles = _legend_handles(description, rows)
+    return add_strips(figure, f"{description.title}\n{provenance(rows)}", handles, reported(description, rows))
+
+
+def add_strips(figure: Figure, head: str, handles: Sequence[Line2D], notes: Sequence[str]) -> Figure:
+    """Add head (two lines), legend and notes in strips of their own, above and below the panels."""
+    above, foot = 0.30, LINE_INCHES * len(notes)
     n_columns = legend_columns([str(handle.get_label()) for handle in handles])
     below = foot + LINE_INCHES * 1.15 * -(-len(handles) // n_columns) + 0.05
-    height = figure.get_figheight() + head + below
+    height = figure.get_figheight() + above + below
     figure.set_figheight(height)
-    panels = (0, below / height, 1, 1 - (head + below) / height)
+    panels = (0, below / height, 1, 1 - (above + below) / height)
     figure.set_layout_engine(ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, rect=panels))
-    figure.text(0.01, 1 - 0.04 / height, f"{description.title}\n{provenance(rows)}", va="top")
+    figure.text(0.01, 1 - 0.04 / height, head, va="top")
     place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, foot / height)}
     figure.legend(handles=handles, ncols=n_columns, columnspacing=1, handlelength=2.4, **place)
     figure.text(0.01, 0.02 / height, "\n".join(notes), va="bottom", fontsize=6, color="0.3")
@@ -430,23 +452,19 @@ def legend_columns(labels: Sequence[str]) -> int:
     return 2 if max(widths[:half]) + max(widths[half:], default=0) + handles <= 72 * COLUMN_INCHES else 1
 
 
-def provenance(rows: pd.DataFrame) -> str:
-    """What made our curves: engine, scale and seeds, for the head of a figure."""
+def provenance(rows: pd.DataFrame, drawn: str = "mean and sd") -> str:
+    """What made our curves: engine, scale, what is `drawn` and over how many seeds, for the head of a figure."""
     engine = engine_name(str(rows["backend"].iloc[0]))
     seeds = rows.loc[rows["series"] == OURS, "n_seeds"].astype(int)
     count = str(seeds.min()) if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
-    over = "1 seed" if count == "1" else f"mean and sd over {count} seeds"
+    over = "1 seed" if count == "1" else f"{drawn} over {count} seeds"
     return f"{engine}, scale {rows['scale'].iloc[0]}, {over}"
 
 
 def reported(description: FigureDescription, rows: pd.DataFrame) -> list[str]:
     """What a reader must know beside the curves: conditions without runs, seeds cut to their common part."""
-    notes = []
     ours = rows[rows["series"] == OURS]
-    drawn = set(zip(ours["panel"], ours["condition"], strict=True))
-    wanted = [(panel.title, condition.name) for panel in description.panels for condition in panel.conditions]
-    if absent := [f"{name} on {title}" for title, name in wanted if (title, name) not in drawn]:
-        notes.append(f"not run: {', '.join(absent)}")
+    notes = not_run(description.panels, ours)
     for (title, name), curve in ours.groupby(["panel", "condition"], sort=False):
         spacing = curve["env_steps"].diff().max()
         if (cut := curve["env_steps_cut"].iloc[0]) > spacing:  # less is only where the last evaluation fell
@@ -454,13 +472,26 @@ def reported(description: FigureDescription, rows: pd.DataFrame) -> list[str]:
     return notes
 
 
-def _legend_handles(description: FigureDescription, rows: pd.DataFrame) -> list[Line2D]:
+def not_run(panels: Sequence[Panel], ours: pd.DataFrame) -> list[str]:
+    """A note that names the conditions of the panels that our rows lack; none where they lack none."""
+    drawn = set(zip(ours["panel"], ours["condition"], strict=True))
+    wanted = [(panel.title, condition.name) for panel in panels for condition in panel.conditions]
+    absent = [f"{name} on {title}" for title, name in wanted if (title, name) not in drawn]
+    return [f"not run: {', '.join(absent)}"] if absent else []
+
+
+def condition_handles(description: FigureDescription, rows: pd.DataFrame) -> list[Line2D]:
+    """Legend entries of the conditions that are drawn."""
     shown = set(rows["condition"])
-    handles = [
-        Line2D([], [], color=c.colour, marker=c.marker, label=c.label, **_OUR_LINE)
+    return [
+        Line2D([], [], color=c.colour, marker=c.marker, label=c.label, **OUR_LINE)
         for c in description.conditions()
         if c.name in shown
     ]
+
+
+def _legend_handles(description: FigureDescription, rows: pd.DataFrame) -> list[Line2D]:
+    handles = condition_handles(description, rows)
     if (rows["series"] == DEMONSTRATIONS).any():
         handles.append(Line2D([], [], color="0.4", label="win rate of its demonstrations", **_DEMONSTRATION_LINE))
     if (rows["quality"] == "high").any():

@@ -16,11 +16,11 @@ import pandas as pd
 
 from dm2.claims import WHOLE
 from dm2.figures import format_steps
-from dm2.results import DEMONSTRATIONS, ResultsError, engine_name, read_table
+from dm2.results import DEMONSTRATIONS, ResultsError, cut_short, engine_name, read_table
 from dm2.storage import atomic_write
 
 SUMMARY = ["scale", "backend", "map_name", "condition", "n_seeds", "env_steps", "final_mean", "final_sd", "auc_mean"]
-SUMMARY += ["auc_sd", "final_iqm", "final_iqm_low", "final_iqm_high", "steps_to_50pct"]
+SUMMARY += ["auc_sd", "final_iqm", "final_iqm_low", "final_iqm_high", "steps_to_50pct", "evaluations", "env_steps_cut"]
 CLAIMS = ["claim", "sentence", "part", "statistic", "rule", "paper", "estimate", "low", "high", "verdict", "reason"]
 
 _STYLE = """
@@ -31,7 +31,8 @@ figure img { width: 30rem; max-width: 100%; } figcaption { color: #555; font-siz
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-size: 13px; }
 th, td { text-align: left; padding: .2rem .7rem .2rem 0; border-bottom: 1px solid #eee; vertical-align: top; }
 td.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
-.reproduced { color: #00704f; } .not { color: #b04a00; } .undecided { color: #666; } .partial { color: #0072b2; }
+.reproduced, .holds { color: #00704f; } .not, .does { color: #b04a00; }
+.undecided { color: #666; } .partial { color: #0072b2; }
 """
 
 
@@ -51,7 +52,7 @@ def write_report(results: Path, figures: Sequence[Path], path: Path) -> None:
     claims = read_table(results / "claims.csv", CLAIMS)
     scale, engine = summary["scale"].iloc[0], engine_name(summary["backend"].iloc[0])
     sections = {
-        "Learning curves": "\n".join(_figure(one) for one in figures),
+        "Figures": "\n".join(_figure(one) for one in figures),
         "Claims of the paper": _verdicts(claims),
         "Win rates": _summary(summary),
         "Demonstrations": _demonstrations(demonstrations),
@@ -82,7 +83,7 @@ def _figure(png: Path) -> str:
         raise ResultsError(f"{png}: not found, expected a figure; `make figures` draws it from the tables")
     data = base64.b64encode(png.read_bytes()).decode()
     caption = f"{png.stem}: for print {png.with_suffix('.pdf').name}, numbers drawn {png.with_suffix('.csv').name}"
-    image = f'<img alt="Win rate against env steps, figure {escape(png.stem)}" src="data:image/png;base64,{data}">'
+    image = f'<img alt="Figure {escape(png.stem)}" src="data:image/png;base64,{data}">'
     return f"<figure>{image}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
@@ -97,7 +98,8 @@ def _summary(summary: pd.DataFrame) -> str:
     headers = ["map", "condition", "seeds", "env steps", "at the end", "interquartile mean, 95 % interval"]
     headers += ["over training", "first at 50 %"]
     table = _table(headers, map(_summary_cells, summary.itertuples()))
-    return "<p>Mean and sd over seeds; the end is the last 5 % of training.</p>\n" + table
+    notes = ["Mean and sd over seeds; the end is the last 5 % of training.", *cut_short(summary)]
+    return "\n".join([*(f"<p>{escape(note)}</p>" for note in notes), table])
 
 
 def _summary_cells(row: Any) -> list[str]:
@@ -177,5 +179,5 @@ def _cell(value: Any) -> str:
     if isinstance(value, _Number):
         return f'<td class="number">{text}</td>'
     if isinstance(value, _Verdict):
-        return f'<td class="{value.split()[0]}">{text}</td>'  # reproduced, not, undecided, partial
+        return f'<td class="{value.split()[0]}">{text}</td>'  # reproduced or holds, not or does, undecided, partial
     return f"<td>{text}</td>"

@@ -195,6 +195,22 @@ def seed_curves(curves: pd.DataFrame, map_name: str, condition: str, until: int 
     return SeedCurves(tuple(seeds), grid, np.stack(win_rates), int(max(at[-1] for at in steps) - grid[-1]))
 
 
+def comparable_curves(curves: pd.DataFrame, map_name: str, conditions: Sequence[str]) -> dict[str, SeedCurves]:
+    """Several conditions on one map, each over the part of training that all their runs share.
+
+    Raises:
+        ResultsError: the table lacks one of them.
+    """
+    ends = [int(seed_curves(curves, map_name, condition).env_steps[-1]) for condition in conditions]
+    until = min(ends, default=None)
+    return {condition: seed_curves(curves, map_name, condition, until) for condition in conditions}
+
+
+def was_run(curves: pd.DataFrame, map_name: str, condition: str) -> bool:
+    """Whether the learning curves have a run of this condition on this map."""
+    return bool(((curves["map_name"] == map_name) & (curves["condition"] == condition)).any())
+
+
 def paper_curve(paper_curves: pd.DataFrame, map_name: str, condition: str | None, prefer: str = "core") -> pd.DataFrame:
     """One curve of the paper; empty where its figures do not show the condition on the map.
 
@@ -257,6 +273,21 @@ def _summary_row(curves: pd.DataFrame, map_name: str, condition: str) -> dict[st
         row |= {f"{name}_iqm_low": float(interval.low), f"{name}_iqm_high": float(interval.high)}
     row["steps_to_50pct"] = steps_to_threshold(runs.env_steps, runs.win_rate.mean(axis=0))
     return row
+
+
+def cut_short(summary: pd.DataFrame) -> list[str]:
+    """A sentence for each condition whose seeds have unequal lengths, so that only their common part counts.
+
+    Args:
+        summary: table of `summarise`.
+    """
+    spacing = summary["env_steps"] / (summary["evaluations"] - 1).clip(lower=1)
+    cut = summary[summary["env_steps_cut"] > spacing]  # less is only where the last evaluation fell
+    return [
+        f"{row.condition} on {row.map_name}: seeds of unequal length, compared over the {row.env_steps} env steps that "
+        f"they share; the longest goes on for {row.env_steps_cut}"
+        for row in cut.itertuples()
+    ]
 
 
 def demonstration_table(run_directories: Iterable[Path]) -> pd.DataFrame:

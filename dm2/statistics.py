@@ -20,6 +20,8 @@ Statistic = Callable[[Sequence[Floats]], Floats]
 
 RESAMPLES = 2000
 LEVEL = 0.95
+MIN_SEEDS = 4
+"""Fewest runs a side from which a 95 % bootstrap interval decides anything; see the head of dm2.claims."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -191,10 +192,45 @@ def test_correlation_uses_the_mean_of_each_rung() -> None:
     assert correlation_with(np.array([0.1, 0.2, 0.3]))(strata) == pytest.approx([0.5])
 
 
+def test_open_loop_control_is_compared_with_half_of_the_battles() -> None:
+    (claim,) = (claim for claim in CLAIMS if claim.name == "S2")
+    for heights, verdict in (([0.0, 0.1, 0.2, 0.1], "holds"), ([0.8, 0.9, 0.7, 0.8], "does not hold")):
+        judged = judge(tables(*(runs(map_name, "open_loop", heights) for map_name in claim.parts[0].maps)), [claim])
+        assert set(judged["verdict"]) == {verdict}
+        assert judged["statistic"].iloc[0] == "final(open_loop) - 0.5"
+        assert judged["estimate"].iloc[0] == pytest.approx(np.mean(heights) - 0.5)
+        assert judged["paper"].isna().all()
+
+
+def test_a_gain_that_one_quirk_carries_does_not_hold() -> None:
+    (claim,) = (claim for claim in CLAIMS if claim.name == "S1")
+    curves = [
+        runs("5m_vs_6m", name, [height] * 4)
+        for part in claim.parts
+        for side, height in zip(part.sides, (0.3, 0.1), strict=True)
+        for name in side.conditions
+    ]
+    assert verdicts(judge(tables(*curves), [claim]))["claim"] == "holds"
+    curves[0]["win_rate"] = 0.1
+    judged = judge(tables(*curves), [claim])
+    assert judged["verdict"].tolist() == ["does not hold", *["holds"] * 4, PARTIAL]
+
+
+def test_a_ladder_may_count_episodes() -> None:
+    names = [f"dm2_{n}" for n in (16, 32, 64, 128, 256)]
+    curves = [runs("3m", name, [at, at + 0.01, at, at + 0.01]) for at, name in enumerate(names)]
+    made = tables(*curves, demonstrations={("3m", name): 0.5 for name in names})
+    table = made.demonstrations.assign(episodes=[16, 32, 64, 128, 256])
+    claim = Claim("S3", "t", (Ladder(tuple(Side((n,)) for n in names), ("3m",), "episodes"),), of_the_paper=False)
+    judged = judge(replace(made, demonstrations=table), [claim])
+    assert verdicts(judged) == {"3m": "holds", "claim": "holds"}
+    assert judged["statistic"].iloc[0].endswith("with the number of episodes demonstrated")
+
+
 def test_all_claims_are_judged_and_undecided_where_nothing_was_run() -> None:
     judged = judge(tables(runs("3m", "ippo", [0.5] * 5)))
     whole = judged[judged["part"] == "claim"]
-    assert whole["claim"].tolist() == [f"C{i}" for i in range(1, 12)]
+    assert whole["claim"].tolist() == [*(f"C{i}" for i in range(1, 12)), "S1", "S2", "S3"]
     assert set(judged["verdict"]) == {UNDECIDED}
     assert judged.loc[judged["part"] != "claim", "reason"].str.len().min() > 0
 

@@ -15,7 +15,7 @@ from dm2.demonstrations import Demonstrations
 
 CONFIG = str(Path(__file__).parent.parent / "config")
 STAGES = ["settings", "train", "sample", "evaluate", "watch", "aggregate-runs", "aggregate-demonstrations"]
-STAGES += ["claims", "figure", "figures", "report", "doctor"]
+STAGES += ["claims", "figure", "figures", "export", "report", "doctor"]
 
 
 def dm2_command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

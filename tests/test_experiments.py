@@ -276,6 +276,12 @@ def with_condition(folder: Path, name: str, demonstrations: str, more: str = "")
         ("{expert: ippo, checkpoint_percent: 110}", "checkpoint_percent: Input should be less than or equal to 100"),
         ("{expert: ippo, checkpoint_percent: 55}", "checkpoint_percent: 'ippo' keeps no policy at 55 %"),
         ("{expert: ippo, joint: false, expert_seeds: [1, 2, 2]}", "3 different seeds, one per agent, found [1, 2, 2]"),
+        (
+            "{expert: ippo, epsilon: 0.5}",
+            "demonstrations.epsilon: found 0.5 for the expert 'ippo', which samples from its",
+        ),
+        ("{expert: dm2_ippo_demo}", "demonstrations.expert: 'dm2_ippo_demo' learns from demonstrations itself"),
+        ("{expert: ippo, episodes: 4}", "discriminator.batch_episodes: found 8, more than demonstrations.episodes (4)"),
         ("{expert: ippo}, self_imitation: {}", "demonstrations, self_imitation: found both blocks, expected one"),
         ("{expert: ippo}, discriminator: {input: actions}", "discriminator.input: Input should be 'state' or 'state_a"),
     ],
@@ -314,15 +320,15 @@ def test_impossible_scripted_experts_are_refused(tmp_path: Path, name: str, demo
 
 
 def test_archives_that_differ_in_any_key_have_different_names() -> None:
-    layers = [{}, {"episodes": 10}, {"concurrent": False}, {"expert_seeds": [3]}, {"epsilon": 0.5}]
+    layers = [{}, {"episodes": 10}, {"concurrent": False}, {"expert_seeds": [3]}]
     names = []
     for condition in ("dm2_ippo_demo", "dm2_ippo_demo_50", "dm2_qmix_demo"):
-        for layer in layers:
+        for layer in [*layers, *([{"epsilon": 0.5}] if condition == "dm2_qmix_demo" else [])]:
             matrix = load("smoke", runs={"3m": [condition]}, maps={"3m": {"demonstrations": layer}})
             archive = matrix.demonstration_settings(Run("3m", condition, 1))
             assert archive is not None
             names.append(archive.name)
-    assert len(set(names)) == 3 * len(layers)
+    assert len(set(names)) == len(names) == 3 * len(layers) + 1
 
 
 @pytest.mark.parametrize(
@@ -336,6 +342,17 @@ def test_archives_that_differ_in_any_key_have_different_names() -> None:
         ({"maps": {"3n": {}}}, "maps: unknown map '3n'; did you mean '3m'?"),
         ({"defaults": {"env_step": 1}}, "defaults: unknown key 'env_step'; did you mean 'env_steps'?"),
         ({"defaults": {"qmix": {"lr": 1}}}, "defaults.qmix: unknown key 'lr'"),
+        ({"defaults": [1]}, "defaults: Input should be a valid dictionary, found [1]"),
+        (
+            {"defaults": {"seed": 5}},
+            "defaults: seed: follows from the scale's `runs`, `seeds` and `backend`; remove it",
+        ),
+        ({"maps": {"3m": {"map_name": "8m"}}}, "maps.3m: map_name: follows from the scale's `runs`"),
+        ({"seeds": []}, "seeds: found none, expected at least one"),
+        ({"seeds": [1, 2, 1]}, "seeds: found 1 twice, expected each once"),
+        ({"runs": {}}, "runs: found none, expected at least one"),
+        ({"runs": {"3m": []}}, "runs.3m: found none, expected at least one"),
+        ({"runs": {"3m": ["ippo", "qmix", "ippo"]}}, "runs.3m: found 'ippo' twice, expected each once"),
         ({"defaults": {"ippo": {"gamma": 2}}}, "condition 'ippo' on '3m' at scale 'quick': ippo.gamma"),
         ({"defaults": {"demonstrations": {"joint": False}}}, "independent experts need 3 different seeds"),
         (
@@ -371,12 +388,24 @@ def test_a_figure_without_what_it_is_about_has_no_panel() -> None:
     assert matrix.figure_maps("state_action") == ()
 
 
+def test_a_figure_of_improvement_needs_its_baseline_and_something_beside_it() -> None:
+    matrix = load("laptop", runs={"3m": ["ippo", "qmix"], "8m": ["qmix"], "5m_vs_6m": ["ippo"]})
+    assert matrix.figure_maps("improvement") == ("3m",)
+    assert matrix.figure_conditions("improvement", "3m") == ("qmix",)
+
+
 @pytest.mark.parametrize(
     ("figure", "message"),
     [
         ("{title: x}", "figures.x: found neither conditions nor maps"),
         ("{title: x, maps: {3mm: [ippo]}}", "figures.x.maps: unknown map '3mm'; did you mean '3m'?"),
         ("{title: x, maps: {3m: [ipo]}}", "figures.x: unknown condition 'ipo'; did you mean 'ippo'?"),
+        (
+            "{title: x, conditions: [ippo], baseline: ippo}",
+            "baseline 'ippo' in a figure of win_rate; improvement alone",
+        ),
+        ("{title: x, conditions: [ippo], shows: improvement}", "found baseline None in a figure of improvement"),
+        ("{title: x, conditions: [ippo], shows: improvement, baseline: ipo}", "unknown condition 'ipo'; did you mean"),
         ("{title: x, conditions: [ippo], needs: [qmx]}", "figures.x: unknown condition 'qmx'; did you mean 'qmix'?"),
     ],
 )

@@ -64,6 +64,13 @@ def test_the_page_holds_tables_verdicts_and_figures_and_fetches_nothing(scale: P
     assert [source[:22] for source in page.sources] == ["data:image/png;base64,"]
 
 
+def test_seeds_of_unequal_length_are_reported(scale: Path) -> None:
+    summary = pd.read_csv(scale / "summary.csv")
+    write_table(summary.assign(env_steps_cut=100_000), scale / "summary.csv")
+    write_report(scale, [], scale / "report.html")
+    assert "dm2_&lt;i&gt; on 3m: seeds of unequal length" in (scale / "report.html").read_text(encoding="utf-8")
+
+
 def test_the_page_says_what_made_it(scale: Path) -> None:
     write_report(scale, [], scale / "report.html")
     text = (scale / "report.html").read_text(encoding="utf-8")

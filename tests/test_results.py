@@ -11,6 +11,7 @@ from dm2.results import (
     DEMONSTRATIONS,
     EVALUATION,
     ResultsError,
+    cut_short,
     demonstration_table,
     learning_curves,
     read_run,
@@ -154,6 +155,16 @@ def test_seeds_of_unequal_length_share_their_common_part_and_say_what_was_cut(tm
     assert runs.env_steps.tolist() == [0, 100, 200]
     assert runs.env_steps_cut == 200
     assert runs.win_rate.ravel() == pytest.approx([0, 0.1, 0.2] * 2)
+
+
+def test_seeds_of_unequal_length_are_reported_but_not_a_last_evaluation_a_little_later(tmp_path: Path) -> None:
+    for condition, longer in (("ippo", (0, 100, 200, 301)), ("qmix", (0, 110, 220))):
+        write_run(tmp_path, condition, seed=1, steps=longer)
+        write_run(tmp_path, condition, seed=2, steps=(0, 100, 200))
+    (note,) = cut_short(summarise(learning_curves(tmp_path.glob("3m/ippo/*"))))
+    assert note.startswith("ippo on 3m: seeds of unequal length, compared over the 200 env steps that they share")
+    assert note.endswith("the longest goes on for 101")
+    assert cut_short(summarise(learning_curves(tmp_path.glob("3m/qmix/*")))) == []
 
 
 def test_seed_curves_of_a_condition_that_was_not_run(tmp_path: Path) -> None:

@@ -112,6 +112,16 @@ def test_aggregates_are_those_of_rliable() -> None:
     assert probability_of_improvement(3)(strata) == pytest.approx([0.2333333333])
 
 
+def test_intervals_are_those_of_rliable() -> None:
+    # rliable 1.2.0, get_interval_estimates with reps=50_000: (0.1756, 0.4089) and, with another seed, (0.1744, 0.41)
+    # for aggregate_iqm of x; (0.0667, 0.4167), with both seeds, for the probability that x improves on y
+    x, y = stream(1, "x").random((5, 3)).round(2), stream(1, "y").random((4, 3)).round(2)
+    iqm = stratified_bootstrap(list(x.T), interquartile_mean, stream(0, "test"), resamples=50_000)
+    better = stratified_bootstrap([*x.T, *y.T], probability_of_improvement(3), stream(0, "test"), resamples=50_000)
+    assert (iqm.low, iqm.high) == pytest.approx((0.175, 0.409), abs=0.002)
+    assert (better.low, better.high) == pytest.approx((0.0667, 0.4167), abs=0.002)
+
+
 def test_bootstrap_of_two_runs_covers_exactly_what_resampling_can_give() -> None:
     # the mean of two draws from {0, 1} is 0, 0.5, 1 with chances 1/4, 1/2, 1/4
     interval = stratified_bootstrap([np.array([0.0, 1.0])], mean_of, stream(0, "test"))

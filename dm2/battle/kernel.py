@@ -268,7 +268,6 @@ def _choose_target(w: World, un: Units, u: int, loop: int) -> None:
             free = _distance(un, u, other) - w.kinds[u].radius - w.kinds[other].radius
             if target < 0 or w.rules[0].chase_nearest or free <= w.arms[0, u].range:
                 target = other
-                _call_help(w, un, target, u)
     un.of[u].target = target
 
 

@@ -15,12 +15,15 @@ def main(
     curves: Annotated[Path, typer.Option(help="Table to write: one row per evaluation.", dir_okay=False)],
     summary: Annotated[Path, typer.Option(help="Table to write: one row per map and condition.", dir_okay=False)],
 ) -> None:
-    """Gather the metrics of finished runs of one scale into two tables."""
-    from dm2.results import learning_curves, summarise, write_table
+    """Gather the metrics of finished runs of one scale into two tables; says where seeds have unequal lengths."""
+    from dm2.results import cut_short, learning_curves, summarise, write_table
 
     table = learning_curves(run_directories)
+    summarised = summarise(table)
     write_table(table, curves)
-    write_table(summarise(table), summary)
+    write_table(summarised, summary)
+    for note in cut_short(summarised):
+        typer.echo(note, err=True)
 
 
 if __name__ == "__main__":

@@ -23,11 +23,18 @@ def main(
     """Draw one figure: STEM.pdf, STEM.png and STEM.csv, the numbers that are drawn."""
     from dm2.experiments import Matrix
     from dm2.figures import describe, make_figure
+    from dm2.interval_figures import make_interval_figure
     from dm2.results import CURVES, DEMONSTRATIONS, PAPER_CURVES, read_table
 
+    matrix = Matrix.load(config_folder, json.loads(configuration))
+    description, settings = describe(matrix, figure), matrix.figures[figure]
+    runs = read_table(curves, CURVES)
+    if settings.shows != "win_rate":
+        make_interval_figure(settings.shows, description, runs, stem, settings.baseline)
+        return
     make_figure(
-        describe(Matrix.load(config_folder, json.loads(configuration)), figure),
-        read_table(curves, CURVES),
+        description,
+        runs,
         read_table(demonstrations, DEMONSTRATIONS, may_be_empty=True),
         read_table(paper_curves, PAPER_CURVES),
         stem,

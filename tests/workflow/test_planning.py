@@ -1,6 +1,7 @@
 """What the workflow plans, and what it refuses, before anything runs."""
 
 import re
+import resource
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,23 @@ def test_paper_scale_plans_the_matrix_with_shared_experts(tmp_path: Path) -> Non
     assert jobs["train_expert"] == 5 * (5 * 5 + 7)
     assert jobs["train_dm2"] == 5 * (20 + 6 + 16 + 3 * 2)
     assert jobs["sample_demonstrations"] == 2 * 11 + 3 * 2 + 3  # the last for the demonstration ablation
-    assert jobs["draw_figure"] == 10
+    assert jobs["draw_figure"] == 13
     assert jobs["write_run_settings"] == jobs["train_expert"] + jobs["train_dm2"]
+
+
+@pytest.mark.parametrize("scale", ["paper", "smoke"])
+def test_planning_says_in_seconds_what_a_scale_costs(tmp_path: Path, scale: str) -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = snakemake(tmp_path, "--dry-run", "--quiet", "rules", "--config", f"scale={scale}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    jobs = planned(done.stdout)
+    runs = jobs["train_expert"] + jobs["train_dm2"]
+    env_steps = runs * {"paper": 10_050_000, "smoke": 1_200}[scale]
+    said = re.search(r"^Scale (\w+), from nothing: (\S+) runs, (\S+) env steps, about (\S+) core", done.stdout, re.M)
+    assert said is not None, done.stdout
+    assert said.groups()[:3] == (scale, f"{runs:,}", f"{env_steps:,}")
+    assert float(said[4].replace(",", "")) > 0
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 20
 
 
 def test_an_expert_nobody_compares_is_trained_once(tmp_path: Path) -> None:

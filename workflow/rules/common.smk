@@ -6,10 +6,12 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 from dm2.code_digest import code_digest
 from dm2.config import SettingsError
 from dm2.experiments import Matrix, Run, alternatives, unused_modules
+from dm2.plan import Throughput, plan_in_words
 
 # Jobs start the Python that runs Snakemake, whether or not its environment is activated; one of conda comes before it.
 os.environ.update(
@@ -19,11 +21,14 @@ os.environ.update(
 REPOSITORY = Path(workflow.basedir).parent
 PAPER_CURVES = str(REPOSITORY / "results" / "paper" / "paper_curves.csv")
 PAPER_DEMONSTRATIONS = str(REPOSITORY / "results" / "paper" / "demo_win_rates.csv")
+THROUGHPUT = REPOSITORY / "benchmarks" / "throughput.csv"
 EXPERIMENTS = str(REPOSITORY / "config" / "experiments.yaml")
 SLOWEST_ENV_STEPS_PER_MINUTE = 12_000
 
 try:
     MATRIX = Matrix.load(REPOSITORY / "config", config)
+    if workflow.is_main_process:
+        logger.info(plan_in_words(MATRIX, Throughput.load(THROUGHPUT)))
 except SettingsError as error:
     raise WorkflowError(str(error)) from None
 

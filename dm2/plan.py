@@ -1,0 +1,110 @@
+"""What a scale costs before anything of it has run: runs, env steps and core hours.
+
+The throughput behind the core hours is measured, not guessed: benchmarks/throughput.csv, which benchmarks/throughput.py
+writes, has env steps per second of one core for each kind of learner, evaluations included, on one map at the paper's
+settings. Other maps, batch sizes and processors differ, so the hours are an order of magnitude and not a promise.
+Sampling demonstrations and drawing are small beside training and left out.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dm2.config import RunSettings, SettingsError
+from dm2.experiments import Matrix
+
+SECONDS_PER_HOUR = 3600
+DISTRIBUTION_MATCHING = "dm2_ippo_demo"
+"""Part of the benchmark that stands for every run with discriminators."""
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """How fast each kind of learner is.
+
+    Args:
+        env_steps_per_second: of one core, by part of the benchmark: ippo, qmix, rmappo, dm2_ippo_demo.
+        map_name: map that it was measured on.
+    """
+
+    env_steps_per_second: Mapping[str, float]
+    map_name: str
+
+    @classmethod
+    def load(cls, path: Path) -> Throughput:
+        """Read benchmarks/throughput.csv.
+
+        Raises:
+            SettingsError: the file is missing or has no measurement on one thread.
+        """
+        rows: list[dict[str, str]] = []
+        if path.is_file():
+            with open(path, encoding="utf-8", newline="") as file:
+                rows = [row for row in csv.DictReader(file) if row.get("threads") == "1"]
+        if not rows:
+            raise SettingsError(f"{path}: found no throughput on one thread; benchmarks/throughput.py --csv writes it")
+        return cls({row["part"]: float(row["env_steps_per_second"]) for row in rows}, rows[0]["map_name"])
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the runs of one kind of learner cost.
+
+    Args:
+        part: kind of learner, as in the benchmark.
+        runs: number of runs.
+        env_steps: of all of them.
+        core_hours: for all of them; None where the benchmark does not measure this kind.
+    """
+
+    part: str
+    runs: int
+    env_steps: int
+    core_hours: float | None
+
+
+def costs(settings: Iterable[RunSettings], throughput: Throughput) -> list[Cost]:
+    """The cost of runs by kind of learner, in the order in which the kinds first appear."""
+    env_steps: dict[str, list[int]] = {}
+    for run in settings:
+        env_steps.setdefault(part_of(run), []).append(run.env_steps)
+    return [_cost(part, lengths, throughput) for part, lengths in env_steps.items()]
+
+
+def part_of(settings: RunSettings) -> str:
+    """The part of the benchmark that measures runs like this one."""
+    return settings.algorithm if settings.reward == "env" else DISTRIBUTION_MATCHING
+
+
+def _cost(part: str, lengths: list[int], throughput: Throughput) -> Cost:
+    speed = throughput.env_steps_per_second.get(part)
+    return Cost(part, len(lengths), sum(lengths), speed and sum(lengths) / speed / SECONDS_PER_HOUR)
+
+
+def plan_in_words(matrix: Matrix, throughput: Throughput) -> str:
+    """The cost of a scale as text: a line with the totals, then a line per kind of learner."""
+    found = costs(map(matrix.settings, matrix.runs), throughput)
+    hours = sum(cost.core_hours or 0 for cost in found)
+    missing = [cost.part for cost in found if cost.core_hours is None]
+    but = f" (without {', '.join(missing)}, whose throughput is not measured)" if missing else ""
+    total = f"{sum(cost.runs for cost in found):,} runs, {sum(cost.env_steps for cost in found):,} env steps"
+    lines = [f"Scale {matrix.scale.scale}, from nothing: {total}, about {_round(hours)} core hours{but}."]
+    lines += [_line(cost, throughput) for cost in found]
+    return "\n".join(
+        [*lines, f"  env steps/s: of one core, measured on {throughput.map_name}, benchmarks/throughput.csv"]
+    )
+
+
+def _line(cost: Cost, throughput: Throughput) -> str:
+    line = f"  {cost.part:14}{cost.runs:>6,} runs {cost.env_steps:>15,} env steps"
+    if cost.core_hours is None:
+        return line
+    speed = throughput.env_steps_per_second[cost.part]
+    return f"{line} {_round(cost.core_hours):>8} core hours at {speed:,.0f} env steps/s"
+
+
+def _round(hours: float) -> str:
+    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.1f}" if hours >= 0.1 else f"{hours:.2f}"
