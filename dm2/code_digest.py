@@ -76,7 +76,7 @@ def _targets(node: ast.AST, module: str) -> Iterator[str]:
 
 @cache
 def _module_digest(module: str) -> str:
-    digest = hashlib.sha256(ast.dump(_without_docstrings(_parse(module))).encode())
+    digest = hashlib.sha256(ast.dump(_syntax_tree(module)).encode())
     for path in _data_files(module):
         digest.update(json.dumps(read_yaml(path), sort_keys=True, default=str).encode())
     return digest.hexdigest()
@@ -89,15 +89,8 @@ def _data_files(module: str) -> list[Path]:
 
 @cache
 def _syntax_tree(module: str) -> ast.Module:
-    return _parse(module)
-
-
-def _parse(module: str) -> ast.Module:
-    return ast.parse(_source(module).read_text(encoding="utf-8"))
-
-
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    """The tree, changed, without strings that stand alone as statements: docstrings and the descriptions of fields."""
+    """The module without strings that stand alone as statements: docstrings and the descriptions of fields."""
+    tree = ast.parse(_source(module).read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
