@@ -7,7 +7,8 @@ steps per second of wall time and of processor time; only the first tells what a
 machine that does something else at the same time.
 
 simulator: 256 battles, random available actions, observations and availability included, on one thread and on two.
-learners: one thread; collecting, learning and a share of the evaluations (one per 50,000 env steps, as in the paper).
+learners: one thread, alone and two runs side by side (their rates added up); collecting, learning and a share of the
+evaluations (one per 50,000 env steps, as in the paper).
 Every learner starts from a team that was trained for `--warm-up` env steps, because untrained teams die sooner, and
 what is dead costs less.
 """
@@ -56,12 +57,25 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def run_part(part: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """Measure one part in a process of its own."""
+    """Measure one part in a process of its own, a learner also beside a second one."""
+    rows = measured_together(part, arguments, 1)
+    return rows if part == "simulator" else rows + measured_together(part, arguments, 2)
+
+
+def measured_together(part: str, arguments: argparse.Namespace, runs: int) -> list[dict[str, Any]]:
+    """Measure one part in so many processes at once; rates are added up, memory is that of one process."""
     options = ["--map-name", arguments.map_name, "--repeats", arguments.repeats, "--warm-up", arguments.warm_up]
     command = [sys.executable, __file__, "--measure", part, *map(str, options)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
-    answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
-    rows: list[dict[str, Any]] = json.loads(answer.stdout.splitlines()[-1])
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) for _ in range(runs)]
+    answers = [process.communicate()[0] for process in started]
+    if any(process.returncode for process in started):
+        raise SystemExit(f"error: measuring {part} failed; its own message is above")
+    parts: list[list[dict[str, Any]]] = [json.loads(answer.splitlines()[-1]) for answer in answers]
+    rows = []
+    for same in zip(*parts, strict=True):
+        rates = {name: sum(row[name] for row in same) for name in ("env_steps_per_second", "per_processor_second")}
+        rows.append(same[0] | {"runs": runs} | rates)
     return rows
 
 
@@ -195,6 +209,7 @@ def row_of(part: str, map_name: str, threads: int, laps: list[tuple[int, float, 
     return {
         "part": part,
         "map_name": map_name,
+        "runs": 1,
         "threads": threads,
         "env_steps_per_second": round(statistics.median(steps / wall for steps, wall, _ in laps)),
         "per_processor_second": round(statistics.median(steps / processor for steps, _, processor in laps)),

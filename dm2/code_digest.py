@@ -76,7 +76,7 @@ def _targets(node: ast.AST, module: str) -> Iterator[str]:
 
 @cache
 def _module_digest(module: str) -> str:
-    digest = hashlib.sha256(ast.dump(_without_docstrings(_syntax_tree(module))).encode())
+    digest = hashlib.sha256(ast.dump(_without_docstrings(_parse(module))).encode())
     for path in _data_files(module):
         digest.update(json.dumps(read_yaml(path), sort_keys=True, default=str).encode())
     return digest.hexdigest()
@@ -89,17 +89,20 @@ def _data_files(module: str) -> list[Path]:
 
 @cache
 def _syntax_tree(module: str) -> ast.Module:
+    return _parse(module)
+
+
+def _parse(module: str) -> ast.Module:
     return ast.parse(_source(module).read_text(encoding="utf-8"))
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:
-    """A copy without strings that stand alone as statements: docstrings and the descriptions of fields."""
-    copy = ast.parse(ast.unparse(tree))
-    for node in ast.walk(copy):
+    """The tree, changed, without strings that stand alone as statements: docstrings and the descriptions of fields."""
+    for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
             node.body = [one for one in body if not _is_bare_string(one)]  # type: ignore[attr-defined]
-    return copy
+    return tree
 
 
 def _is_bare_string(node: ast.AST) -> bool:

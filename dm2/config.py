@@ -162,6 +162,8 @@ class IPPOSettings(Settings):
     """Gradient norm, per network, beyond which it is scaled down."""
     hidden_size: Count = 64
     """Units per hidden layer and in the GRU."""
+    input: Literal["observation", "time"] = "observation"
+    """What actors and critics see: own observation and last action, or the time step alone (open loop)."""
 
 
 class DiscriminatorSettings(Settings):
@@ -311,6 +313,21 @@ class SelfImitationSettings(Settings):
     """Own episodes kept, those with the highest discounted returns."""
 
 
+class CloningSettings(Settings):
+    """Behavioural cloning: the actors imitate the demonstrations before training on the reward begins."""
+
+    max_epochs: Count = 100
+    """Passes over the demonstrations, at most."""
+    patience: Count = 5
+    """Passes in a row without a better held-out cross-entropy after which an agent stops."""
+    held_out: float = Field(default=0.1, gt=0.0, lt=1.0)
+    """Share of each agent's episodes kept apart to decide when to stop; at least one episode."""
+    batch_episodes: Count = 32
+    """Episodes per gradient step."""
+    learning_rate: Positive = 1e-3
+    """Adam's step size."""
+
+
 class RunSettings(Settings):
     """Everything one run depends on; the run's `settings.yaml` is exactly this."""
 
@@ -345,11 +362,18 @@ class RunSettings(Settings):
     discriminator: DiscriminatorSettings | None = None
     """Settings of the discriminators, for the rewards gail and mixed."""
     demonstrations: DemonstrationSource | None = None
-    """Source of the demonstrations, for the rewards gail and mixed."""
+    """Source of the demonstrations, for the rewards gail and mixed and for cloning."""
+    cloning: CloningSettings | None = None
+    """Behavioural cloning of the demonstrations before training, for algorithm ippo with reward env."""
     self_imitation: SelfImitationSettings | None = None
     """Store of the team's own best episodes, for the rewards gail and mixed without demonstrations."""
     quirks: QuirkSettings = QuirkSettings()
     """Which quirks of the paper's code are on."""
+
+    @property
+    def is_open_loop(self) -> bool:
+        """Whether the policies see the time step alone."""
+        return self.ippo is not None and self.ippo.input == "time"
 
     @model_validator(mode="after")
     def _blocks_fit(self) -> Self:
@@ -361,7 +385,8 @@ class RunSettings(Settings):
             "qmix": self.algorithm == "qmix",
             "rmappo": self.algorithm == "rmappo",
             "discriminator": matching,
-            "demonstrations": matching and self.self_imitation is None,
+            "demonstrations": (matching and self.self_imitation is None) or self.cloning is not None,
+            "cloning": self.cloning is not None and self.algorithm == "ippo" and not matching,
             "self_imitation": matching and self.demonstrations is None,
         }
         why = f"algorithm {self.algorithm!r} with reward {self.reward!r}"
@@ -372,6 +397,15 @@ class RunSettings(Settings):
                 raise ValueError(f"{why} does not read the block {key!r}; remove it")
         if matching and self.algorithm != "ippo":
             raise ValueError(f"reward {self.reward!r} needs algorithm 'ippo', found {self.algorithm!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _open_loop_fits(self) -> Self:
+        if self.is_open_loop and (self.reward != "env" or self.cloning is not None):
+            raise ValueError(
+                f"ippo.input: found 'time' with reward {self.reward!r} and cloning {self.cloning is not None}, expected"
+                " reward 'env' and no cloning: an open-loop policy is a control, it learns from the task alone"
+            )
         return self
 
     @model_validator(mode="after")
@@ -390,6 +424,15 @@ class RunSettings(Settings):
                     f"discriminator.batch_episodes: found {batch}, more than {name} ({episodes}), from which they are"
                     " drawn; lower the one or raise the other"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _episodes_can_be_held_out(self) -> Self:
+        if self.cloning is not None and self.demonstrations is not None and self.demonstrations.episodes < 2:
+            raise ValueError(
+                f"demonstrations.episodes: found {self.demonstrations.episodes}, expected 2 or more: cloning holds some"
+                " out"
+            )
         return self
 
     @model_validator(mode="after")

@@ -9,7 +9,7 @@ Each agent has a set of episodes of its own. Who gets which is what the demonstr
   apart.
 
 An archive is a zip file of .npy arrays (numpy's .npz): `metadata` (JSON), and per agent i `lengths_i`, `obs_i`,
-`actions_i`. Reading one never runs code, and takes no more memory than the file can account for.
+`actions_i`, `avail_actions_i`. Reading one never runs code, and takes no more memory than the file can account for.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from dm2.checks import check_shape
+from dm2.config import RunSettings, SettingsError
 from dm2.randomness import stream
 from dm2.storage import StorageError, atomic_write
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, and reading the metadata doe
     from dm2.rollout import Episodes, Policy
 
 FORMAT = "dm2 demonstrations"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # since 2 with avail_actions
 BATTLES_AT_ONCE = 250
 MAX_DEFLATE_RATIO = 1100  # deflate cannot shrink anything by more than about 1032
 
@@ -44,6 +45,7 @@ _ARRAYS: dict[str, np.dtype[Any]] = {
     "lengths": np.dtype(np.int64),
     "obs": np.dtype(np.float32),
     "actions": np.dtype(np.int64),
+    "avail_actions": np.dtype(np.bool_),
 }
 
 
@@ -55,6 +57,7 @@ class AgentDemonstrations:
         lengths: env steps of each episode, int64 [episodes], each at least 1.
         obs: what the agent saw before each step, float32 [rows, obs_size]; zeros once it is dead.
         actions: what it then did, int64 [rows].
+        avail_actions: what it could have done, bool [rows, n_actions].
 
     Raises:
         ValueError: a shape or type differs from the ones above.
@@ -63,6 +66,7 @@ class AgentDemonstrations:
     lengths: np.ndarray
     obs: np.ndarray
     actions: np.ndarray
+    avail_actions: np.ndarray
 
     def __post_init__(self) -> None:
         """Check shapes and types."""
@@ -71,6 +75,7 @@ class AgentDemonstrations:
             raise ValueError(f"lengths: found {self.lengths.tolist()}, expected episodes of at least one step")
         check_shape("obs", self.obs, (int(self.lengths.sum()), None))
         check_shape("actions", self.actions, (int(self.lengths.sum()),))
+        check_shape("avail_actions", self.avail_actions, (int(self.lengths.sum()), None))
         for name, dtype in _ARRAYS.items():
             if getattr(self, name).dtype != dtype:
                 raise ValueError(f"{name}: found type {getattr(self, name).dtype}, expected {dtype}")
@@ -169,6 +174,27 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
         return archive.metadata()
 
 
+def check_demonstrations(spec: EnvSpec, settings: RunSettings, demonstrations: Demonstrations) -> None:
+    """Refuse demonstrations of other sizes, or from another source than a run's settings name.
+
+    Raises:
+        SettingsError: the demonstrations are of another map or another source.
+    """
+    found = (demonstrations.n_agents, demonstrations.obs_size)
+    if found != (spec.n_agents, spec.obs_size):
+        raise SettingsError(
+            f"demonstrations: found {found[0]} agents with {found[1]} numbers per observation, expected"
+            f" {spec.n_agents} with {spec.obs_size} on {spec.map_name}; sample demonstrations on this map"
+        )
+    assert settings.demonstrations is not None  # RunSettings asks for it where demonstrations are read
+    for key, expected in settings.demonstrations.model_dump(mode="json").items():
+        if demonstrations.metadata.get(key, expected) != expected:
+            raise SettingsError(
+                f"demonstrations: found {key} {demonstrations.metadata[key]!r}, expected {expected!r} as in the run's"
+                " settings; name the archive that was sampled for this run"
+            )
+
+
 class _Archive:
     """A .npz file that is read with care: nothing is believed that the file itself does not bear out."""
 
@@ -218,9 +244,12 @@ class _Archive:
         obs = self._array(f"obs_{i}", _ARRAYS["obs"], (rows, spec.obs_size))
         actions = self._array(f"actions_{i}", _ARRAYS["actions"], (rows,))
         self._check_range(f"actions_{i}", actions, 0, spec.n_actions - 1)
+        avail_actions = self._array(f"avail_actions_{i}", _ARRAYS["avail_actions"], (rows, spec.n_actions))
         if not np.isfinite(obs).all():
             raise StorageError(self._damaged(f"obs_{i} holds numbers that are not finite"))
-        return AgentDemonstrations(lengths, obs, actions)
+        if not avail_actions[np.arange(rows), actions].all():
+            raise StorageError(self._damaged(f"actions_{i} holds actions that avail_actions_{i} rules out"))
+        return AgentDemonstrations(lengths, obs, actions, avail_actions)
 
     def _check_range(self, name: str, array: np.ndarray, low: int, high: int) -> None:
         if len(array) == 0:
@@ -389,6 +418,7 @@ def _keep(batches: Sequence[Episodes], agent: int) -> AgentDemonstrations:
         lengths=np.concatenate([batch.lengths.numpy() for batch in batches]),
         obs=np.concatenate([batch.obs[agent].numpy() for batch in batches]),
         actions=np.concatenate([batch.actions[agent].numpy() for batch in batches]),
+        avail_actions=np.concatenate([batch.avail_actions[agent].numpy() for batch in batches]),
     )
 
 

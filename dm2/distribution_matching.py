@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from dm2.config import RunSettings, SettingsError
+from dm2.demonstrations import Demonstrations, check_demonstrations
 from dm2.discriminator import Discriminator, demonstration_rows, own_rows
 from dm2.discriminator_kernels import EpisodeRows
 from dm2.ippo import IPPO, IPPOPolicy
@@ -28,7 +29,6 @@ from dm2.rollout import Episodes
 
 if TYPE_CHECKING:
     from dm2.backends import EnvSpec
-    from dm2.demonstrations import Demonstrations
 
 
 def matching_reward(env_reward: Tensor | float, logit: Tensor, reward: str, weight: float) -> Tensor:
@@ -69,7 +69,7 @@ class DistributionMatching:
         self.discriminator = Discriminator(spec, settings.discriminator, settings.quirks, settings.seed)
         self.demonstrations: list[EpisodeRows] = []
         if demonstrations is not None:
-            _check_demonstrations(spec, settings, demonstrations)
+            check_demonstrations(spec, settings, demonstrations)
             self.demonstrations = demonstration_rows(demonstrations, settings.discriminator.input)
 
     @property
@@ -124,20 +124,3 @@ class DistributionMatching:
     def policy_state(self) -> dict[str, Tensor]:
         """What a policy file holds: the actors."""
         return self.ippo.policy_state()
-
-
-def _check_demonstrations(spec: EnvSpec, settings: RunSettings, demonstrations: Demonstrations) -> None:
-    """Refuse demonstrations of other sizes, or from another source than the settings name."""
-    found = (demonstrations.n_agents, demonstrations.obs_size)
-    if found != (spec.n_agents, spec.obs_size):
-        raise SettingsError(
-            f"demonstrations: found {found[0]} agents with {found[1]} numbers per observation, expected"
-            f" {spec.n_agents} with {spec.obs_size} on {spec.map_name}; sample demonstrations on this map"
-        )
-    assert settings.demonstrations is not None  # RunSettings asks for it with these rewards
-    for key, expected in settings.demonstrations.model_dump(mode="json").items():
-        if demonstrations.metadata.get(key, expected) != expected:
-            raise SettingsError(
-                f"demonstrations: found {key} {demonstrations.metadata[key]!r}, expected {expected!r} as in the run's"
-                " settings; name the archive that was sampled for this run"
-            )

@@ -33,7 +33,7 @@ from dm2.config import (
 )
 
 MAPS_FILE = Path(__file__).parent / "battle" / "data" / "maps.yaml"
-BLOCKS = ("ippo", "qmix", "rmappo", "discriminator", "demonstrations", "self_imitation")
+BLOCKS = ("ippo", "qmix", "rmappo", "discriminator", "demonstrations", "self_imitation", "cloning")
 EXPERTS = frozenset({"demonstrations", "self_imitation"})
 """Blocks that say whom the discriminators take for the experts."""
 Layer = dict[str, Any]
@@ -52,8 +52,36 @@ class Condition(Settings):
     """Further settings on one map."""
     checkpoint_percents: tuple[Percent, ...] = ()
     """One condition per entry, `{percent}` in name and label replaced."""
+    variants: dict[Name, Layer] = Field(default_factory=dict)
+    """One condition per entry, with its settings on top, `{variant}` in name and label replaced by its name."""
     paper_condition: str | None = None
     """Counterpart in results/paper/paper_curves.csv."""
+
+    @model_validator(mode="after")
+    def _expands_once(self) -> Self:
+        if self.checkpoint_percents and self.variants:
+            raise ValueError("checkpoint_percents, variants: found both, expected one of them")
+        return self
+
+    def expanded(self, name: str) -> dict[str, Condition]:
+        """The conditions that it stands for, by name: itself, or one per percentage or variant."""
+        if self.checkpoint_percents:
+            layers = {one: {"demonstrations": {"checkpoint_percent": one}} for one in self.checkpoint_percents}
+            return dict(self._filled(name, layer, percent=p, millions=p // 10) for p, layer in layers.items())
+        if self.variants:
+            return dict(self._filled(name, layer, variant=variant) for variant, layer in self.variants.items())
+        return {name: self}
+
+    def _filled(self, name: str, layer: Layer, **fields: object) -> tuple[str, Condition]:
+        """Name and condition with the fields in their places and one more layer of settings."""
+        changes = {
+            "label": self.label.format(**fields).replace("_", " "),
+            "paper_condition": self.paper_condition and self.paper_condition.format(**fields),
+            "settings": merge(self.settings, layer),
+            "checkpoint_percents": (),
+            "variants": {},
+        }
+        return name.format(**fields), self.model_copy(update=changes)
 
 
 class FigureSettings(Settings):
@@ -112,17 +140,32 @@ class Scale(Settings):
     backend: Name = "simulator"
     """Engine that plays the battles."""
     seeds: tuple[Seed, ...]
-    """Seeds of every condition; the first is the experts' unless demonstrations.expert_seeds says otherwise."""
+    """Seeds of every condition."""
+    expert_seeds: tuple[Seed, ...] = ()
+    """Seeds of experts, the first one's or, of independent experts, the first ones', unless demonstrations.expert_seeds
+    says otherwise; none given: `seeds`."""
     runs: dict[str, tuple[Name, ...]]
     """Conditions run on each map."""
+    single_seed_runs: dict[str, tuple[Name, ...]] = Field(default_factory=dict)
+    """Conditions run on each map with the first seed alone."""
     defaults: Layer = Field(default_factory=dict)
     """Part of RunSettings that holds on every map at this scale."""
     maps: dict[str, Layer] = Field(default_factory=dict)
     """Part of RunSettings by map at this scale."""
 
+    def conditions(self, map_name: str) -> tuple[str, ...]:
+        """The conditions run on a map, with all seeds or one."""
+        return (*self.runs.get(map_name, ()), *self.single_seed_runs.get(map_name, ()))
+
+    @property
+    def map_names(self) -> tuple[str, ...]:
+        """The maps that anything is run on."""
+        return tuple(dict.fromkeys([*self.runs, *self.single_seed_runs]))
+
     @model_validator(mode="after")
     def _lists_are_filled_and_name_each_once(self) -> Self:
-        lists = {"seeds": self.seeds, "runs": tuple(self.runs)} | {f"runs.{one}": self.runs[one] for one in self.runs}
+        lists: dict[str, tuple[int | str, ...]] = {"seeds": self.seeds, "runs": self.map_names}
+        lists |= {f"runs.{map_name}": self.conditions(map_name) for map_name in self.map_names}
         for key, values in lists.items():
             if not values:
                 raise ValueError(f"{key}: found none, expected at least one")
@@ -190,7 +233,8 @@ class Matrix:
 
         Args:
             config_folder: holds config.yaml, algorithms.yaml, experiments.yaml and scales/.
-            overrides: keys of `Scale` that replace those of the scale's file; `defaults` and `maps` are merged into it.
+            overrides: keys of `Scale` that replace those of the scale's file; `defaults` and `maps` are merged into it,
+                `runs` replaces its `single_seed_runs` too.
 
         Raises:
             SettingsError: a map, condition, scale or key that does not exist, or settings that do not fit together.
@@ -243,10 +287,14 @@ class Matrix:
 
     @property
     def learners(self) -> tuple[Run, ...]:
-        """The runs the scale asks for: every map, its conditions, every seed."""
-        runs = self.scale.runs.items()
+        """The runs the scale asks for: every map, its conditions, every seed or the first."""
+        asked = ((self.scale.runs, self.scale.seeds), (self.scale.single_seed_runs, self.scale.seeds[:1]))
         return tuple(
-            Run(name, one, seed) for name, conditions in runs for one in conditions for seed in self.scale.seeds
+            Run(name, one, seed)
+            for runs, seeds in asked
+            for name, conditions in runs.items()
+            for one in conditions
+            for seed in seeds
         )
 
     @property
@@ -279,21 +327,21 @@ class Matrix:
     def figure_maps(self, figure: str) -> tuple[str, ...]:
         """The maps on which the scale runs what the figure is about."""
         check_name("figure", figure, self.figures, "config/experiments.yaml")
-        settings, runs = self.figures[figure], self.scale.runs
+        settings, run_on = self.figures[figure], self.scale.conditions
         return tuple(
             one
-            for one in runs
-            if set(settings.drawn_on(one)) & set(settings.needs or runs[one]) & set(runs[one])
-            and (settings.baseline is None or settings.baseline in runs[one])
+            for one in self.scale.map_names
+            if set(settings.drawn_on(one)) & set(settings.needs or run_on(one)) & set(run_on(one))
+            and (settings.baseline is None or settings.baseline in run_on(one))
         )
 
     def figure_conditions(self, figure: str, map_name: str) -> tuple[str, ...]:
         """What the figure's panel of a map shows: the conditions that the scale runs, in the order of the legend."""
-        return tuple(one for one in self.figures[figure].drawn_on(map_name) if one in self.scale.runs[map_name])
+        return tuple(one for one in self.figures[figure].drawn_on(map_name) if one in self.scale.conditions(map_name))
 
     def _with_expert_seeds(self, demonstrations: Layer, map_name: str) -> Layer:
         n_experts = 1 if demonstrations.get("joint", True) else n_agents(map_name)
-        return {"expert_seeds": self.scale.seeds[:n_experts]} | demonstrations
+        return {"expert_seeds": (self.scale.expert_seeds or self.scale.seeds)[:n_experts]} | demonstrations
 
     def _where(self, run: Run) -> str:
         return f"condition {run.condition!r} on {run.map_name!r} at scale {self.scale.scale!r}"
@@ -305,10 +353,11 @@ class Matrix:
             raise SettingsError(
                 f"config/experiments.yaml: conditions: {name!r} is a policy that nobody trains; rename it"
             )
-        for map_name, conditions in self.scale.runs.items():
-            check_name("map", map_name, map_names(), f"{scale_file}: runs")
-            for condition in conditions:
-                check_name("condition", condition, self.conditions, f"{scale_file}: runs.{map_name}")
+        for key in ("runs", "single_seed_runs"):
+            for map_name, conditions in getattr(self.scale, key).items():
+                check_name("map", map_name, map_names(), f"{scale_file}: {key}")
+                for condition in conditions:
+                    check_name("condition", condition, self.conditions, f"{scale_file}: {key}.{map_name}")
         self._check_figures()
         self._check_layers(scale_file)
         for run in self.learners:
@@ -344,7 +393,7 @@ class Matrix:
         if not source.joint and len(set(source.expert_seeds)) != n_agents(run.map_name):
             raise SettingsError(
                 f"{where}: demonstrations.expert_seeds: independent experts need {n_agents(run.map_name)} different "
-                f"seeds, one per agent, found {list(source.expert_seeds)}; give more in `seeds` or here"
+                f"seeds, one per agent, found {list(source.expert_seeds)}; give more in `expert_seeds` of the scale"
             )
         if source.is_scripted:
             return
@@ -381,10 +430,12 @@ def unused_modules(settings: RunSettings) -> tuple[str, ...]:
     others = ("dm2.backends.starcraft2",) if settings.backend == "simulator" else ()
     matching = ("dm2.distribution_matching", "dm2.self_imitation")
     if settings.algorithm == "qmix":
-        return (*others, "dm2.ippo", "dm2.rmappo", *matching)
+        return (*others, "dm2.ippo", "dm2.rmappo", "dm2.cloning", "dm2.open_loop", *matching)
     if settings.algorithm == "rmappo":  # builds on dm2.ippo
-        return (*others, "dm2.qmix", *matching)
-    others = (*others, "dm2.qmix", "dm2.rmappo")
+        return (*others, "dm2.qmix", "dm2.cloning", "dm2.open_loop", *matching)
+    others = (*others, "dm2.qmix", "dm2.rmappo", *(() if settings.cloning else ("dm2.cloning",)))
+    if not settings.is_open_loop:
+        others = (*others, "dm2.open_loop")
     if settings.reward == "env":
         return (*others, *matching)
     return others if settings.self_imitation else (*others, "dm2.self_imitation")
@@ -442,6 +493,8 @@ def _load_scale(folder: Path, overrides: Mapping[str, Any]) -> Scale:
     check_name("scale", str(chosen.get("scale")), scale_names(folder), "configuration")
     path = folder / "scales" / f"{chosen['scale']}.yaml"
     data: Layer = read_yaml(path)
+    if "runs" in chosen:  # who says what to run means nothing else
+        data.pop("single_seed_runs", None)
     given = {key: chosen[key] for key in ("defaults", "maps") if isinstance(chosen.get(key), Mapping)}
     layers = {key: merge(data.get(key, {}), layer) for key, layer in given.items()}
     scale = Scale.from_mapping({**data, **chosen, **layers}, str(path))
@@ -451,32 +504,21 @@ def _load_scale(folder: Path, overrides: Mapping[str, Any]) -> Scale:
 
 
 def _expand(conditions: Mapping[str, Condition]) -> dict[str, Condition]:
-    """One condition per checkpoint percentage where a condition lists several."""
-    expanded = {}
-    for name, condition in conditions.items():
-        if not condition.checkpoint_percents:
-            expanded[name] = condition
-        for percent in condition.checkpoint_percents:
-            fields = {"percent": percent, "millions": percent // 10}
-            expanded[name.format(**fields)] = condition.model_copy(
-                update={
-                    "label": condition.label.format(**fields),
-                    "paper_condition": condition.paper_condition and condition.paper_condition.format(**fields),
-                    "settings": merge(condition.settings, {"demonstrations": {"checkpoint_percent": percent}}),
-                    "checkpoint_percents": (),
-                }
-            )
-    return expanded
+    """Every condition by name, those that stand for several in their order."""
+    return {name: one for key, condition in conditions.items() for name, one in condition.expanded(key).items()}
 
 
 def _needed_blocks(merged: Layer, condition: Layer) -> Layer:
     """Leave out what the run's algorithm and reward do not read; fill the blocks that they do.
 
-    Who the experts are is the condition's to say: a block for them elsewhere only holds settings for those that ask.
+    Who the experts are, and whether to clone them, is the condition's to say: such a block elsewhere only holds
+    settings for those that ask.
     """
     needed = {merged.get("algorithm")}
     if merged.get("reward", "env") != "env":
         needed |= {"discriminator"} | (EXPERTS & condition.keys() or {"demonstrations"})
+    if "cloning" in condition:
+        needed |= {"cloning", "demonstrations"}
     kept = {key: value for key, value in merged.items() if key not in BLOCKS or key in needed}
     return kept | {key: merged.get(key, {}) for key in BLOCKS if key in needed}
 

@@ -13,9 +13,9 @@ paper's curves get axes of their own beside ours, since on a common time axis on
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +48,16 @@ LOOKS = {
     "dm2_qmix_demo": ("#D55E00", "D"),
     "dm2_sil": ("#009E73", "v"),
     "ippo_bc_pretrain": ("#56B4E9", "p"),
+    "open_loop": ("#B8860B", "X"),
 }
-OTHER_LOOKS = (("#CC79A7", "h"), ("#8C510A", ">"), ("#882255", "^"), ("#44AA99", "s"), ("#999933", "D"))
+OTHER_LOOKS = (
+    ("#CC79A7", "h"),
+    ("#8C510A", ">"),
+    ("#882255", "^"),
+    ("#44AA99", "s"),
+    ("#999933", "D"),
+    ("#CC3311", "X"),
+)
 SHADES = {"dm2_ippo_demo": "YlGnBu", "gail_only_ippo_demo": "RdPu", "dm2_state_action_demo": "YlOrBr"}
 """Sequential colour maps of families with one condition per checkpoint of the expert: early is light, late is dark."""
 SHADE_MARKERS = ("^", "o", "s", "D", "v", "p", "<", "h", ">")
@@ -154,8 +162,15 @@ def looks_of(declared: Iterable[str]) -> dict[str, tuple[str, str]]:
     Args:
         declared: names of all conditions of config/experiments.yaml, in its order.
     """
-    spare = cycle(OTHER_LOOKS)
+    spare = _spare_looks()
     return {name: _shade(name) or LOOKS.get(name) or next(spare) for name in declared}
+
+
+def _spare_looks() -> Iterator[tuple[str, str]]:
+    """OTHER_LOOKS, then their colours again with each other's markers."""
+    for turn in count():
+        for i, (colour, _) in enumerate(OTHER_LOOKS):
+            yield colour, OTHER_LOOKS[(i + turn) % len(OTHER_LOOKS)][1]
 
 
 def _shade(name: str) -> tuple[str, str] | None:

@@ -366,13 +366,17 @@ class IPPO:
         if self.quirks.first_action_leak:
             first = episodes.starts[:-1]
             last_actions = last_actions.index_copy(1, first, episodes.actions[:, first])
-        return normalise(build_inputs(episodes.obs, last_actions, self.spec.n_actions))
+        return self.net_inputs(episodes.obs, last_actions)
+
+    def net_inputs(self, obs: Tensor, last_actions: Tensor) -> Tensor:
+        """Normalised inputs of actors and critics from observations and last actions; see `dm2.nets.build_inputs`."""
+        return normalise(build_inputs(obs, last_actions, self.spec.n_actions))
 
     def _tail_inputs(self) -> Tensor:
         """Normalised inputs of the padded row, [A, 1, inputs]."""
         nothing = self.actor.new_zeros(self.spec.n_agents, 1, self.spec.obs_size)
         no_action = torch.full((self.spec.n_agents, 1), NO_ACTION_YET)
-        return normalise(build_inputs(nothing, no_action, self.spec.n_actions))
+        return self.net_inputs(nothing, no_action)
 
     def _no_hidden(self) -> Tensor:
         return self.actor.new_zeros(self.spec.n_agents, 1, self.settings.hidden_size)
@@ -407,11 +411,11 @@ class IPPO:
     def _end_episodes(self, episodes: Episodes, filled: Tensor, values: Tensor) -> Tensor:
         """Put the final observations' values behind the last steps; False where a battle was decided, [N, T]."""
         numbers, last = torch.arange(episodes.n_episodes), episodes.starts[1:] - 1
-        inputs = normalise(build_inputs(episodes.obs[:, last], episodes.last_actions[:, last], self.spec.n_actions))
+        inputs = self.net_inputs(episodes.obs[:, last], episodes.last_actions[:, last])
         net = fold(self.critic, self.critic_shape)
         _, hidden = forward(net, inputs, episodes.extras["critic_hidden"][:, last])
-        final_inputs = build_inputs(episodes.final_obs, episodes.actions[:, last], self.spec.n_actions)
-        values[:, numbers, episodes.lengths] = self._value(normalise(final_inputs), hidden)
+        final_inputs = self.net_inputs(episodes.final_obs, episodes.actions[:, last])
+        values[:, numbers, episodes.lengths] = self._value(final_inputs, hidden)
         continues = torch.ones_like(filled)
         continues[numbers, episodes.lengths - 1] = episodes.truncated
         return continues

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch import Tensor
 from dm2.errors import UserError
 from dm2.ippo import IPPOPolicy
 from dm2.nets import Folded, NetShape, flat_parameters, fold, input_size
+from dm2.open_loop import OpenLoopPolicy, time_inputs
 from dm2.qmix import QMIXPolicy
 from dm2.rmappo import RMAPPOPolicy
 
@@ -28,6 +30,7 @@ def policy_from_state(
     *,
     epsilon: float = 0.0,
     greedy: bool = False,
+    open_loop: bool = False,
 ) -> Policy:
     """Rebuild a policy to play with; it records nothing.
 
@@ -38,6 +41,7 @@ def policy_from_state(
         source: where the tensors come from (a file's name), for the error message.
         epsilon: share of random actions; QMIX only.
         greedy: always the best action; by default IPPO and R-MAPPO sample from their policy and QMIX acts by epsilon.
+        open_loop: the policy of IPPO sees the time alone (`dm2.open_loop`).
 
     Raises:
         UserError: the algorithm is unknown, takes no epsilon, or the tensors are not its policy for this map.
@@ -53,6 +57,9 @@ def policy_from_state(
             return QMIXPolicy(dict(tensors), spec, epsilon)
         if algorithm == "rmappo":
             return RMAPPOPolicy(_actor(spec, tensors, 1), spec.n_agents, greedy)
+        if open_loop:
+            blind = replace(spec, obs_size=time_inputs(spec.episode_limit))
+            return OpenLoopPolicy(_actor(blind, tensors, spec.n_agents), None, greedy, spec.episode_limit)
         return IPPOPolicy(_actor(spec, tensors, spec.n_agents), None, greedy)
     except (KeyError, ValueError) as error:
         raise UserError(

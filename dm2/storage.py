@@ -381,6 +381,16 @@ class RunDirectory:
         """The published policy at a percentage of the training's env steps."""
         return self.path / "policies" / f"{percent:03d}.safetensors"
 
+    @property
+    def best_policy(self) -> Path:
+        """The published policy of the evaluation with the highest win rate."""
+        return self.path / "best_policy.safetensors"
+
+    @property
+    def best_policy_so_far(self) -> Path:
+        """The same policy while the run is unfinished."""
+        return self.checkpoints / "best_policy.safetensors"
+
     def policy_so_far(self, percent: int) -> Path:
         """The same policy while the run is unfinished."""
         return self.checkpoints / "policies" / f"{percent:03d}.safetensors"

@@ -1,11 +1,13 @@
 """The training loop of every algorithm: collect, learn, evaluate, keep policies, resume.
 
+    pretrain, if the learner does
     while env_steps < settings.env_steps:
         play episodes_per_update battles with the learner's policy
         learn from them
         at each multiple of evaluation_interval: evaluate the greedy policy, one row of metrics.csv
         at each of policy_percents: keep the policy
         every few minutes, and when asked to stop: write a checkpoint
+    evaluate the best policy and the last one on ten times as many episodes: the absolute metric
 
 The loop holds no random state: what an episode draws depends on the seed and the episode's number, what an evaluation
 draws on the seed and the env step. A run that was killed and resumed thus ends with the numbers of one that was not.
@@ -17,10 +19,11 @@ import math
 import signal
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -36,7 +39,16 @@ from dm2.provenance import peak_memory_bytes, provenance
 from dm2.randomness import stream
 from dm2.resume import Identity, Logbook, Row, check_identity, forget_checkpoints, load_checkpoint, save_checkpoint
 from dm2.rollout import Episodes, Policy, collect
-from dm2.storage import RunDirectory, copy_file, read_json, save_tensors, sha256_of_file, write_csv, write_json
+from dm2.storage import (
+    RunDirectory,
+    copy_file,
+    load_tensors,
+    read_json,
+    save_tensors,
+    sha256_of_file,
+    write_csv,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,6 +66,9 @@ FIRST_COLUMNS = (
     *("episode_length_mean", "dead_allies_mean", "dead_enemies_mean"),
 )
 WALL_CLOCK_COLUMNS = ("env_steps_per_second", "wall_seconds")
+
+ABSOLUTE_FACTOR = 10
+"""Episodes of the absolute metric, in those of an evaluation (Gorsane et al. 2022)."""
 
 
 class TrainingInterrupted(SystemExit):
@@ -94,6 +109,14 @@ class Learner(Protocol):
         """What a policy file holds."""
 
 
+@runtime_checkable
+class PretrainedLearner(Protocol):
+    """A learner that learns something before the first battle."""
+
+    def pretrain(self) -> dict[str, float]:
+        """Do so; returns finite metrics, columns of the first row of metrics.csv."""
+
+
 def build_learner(settings: RunSettings, spec: EnvSpec, demonstrations: Demonstrations | None = None) -> Learner:
     """The learner that the settings ask for.
 
@@ -118,14 +141,20 @@ def build_learner(settings: RunSettings, spec: EnvSpec, demonstrations: Demonstr
         from dm2.self_imitation import SelfImitation
 
         return SelfImitation(spec, settings)
+    if demonstrations is not None and settings.cloning is not None:
+        from dm2.cloning import ClonedIPPO
+
+        return ClonedIPPO(spec, settings, demonstrations)
     if demonstrations is not None:
         from dm2.distribution_matching import DistributionMatching
 
         return DistributionMatching(spec, settings, demonstrations)
     from dm2.ippo import IPPO
+    from dm2.open_loop import OpenLoopIPPO
 
     assert settings.ippo is not None  # RunSettings checks that one of the blocks is there
-    return IPPO(spec, settings.ippo, settings.quirks, settings.seed)
+    learner = OpenLoopIPPO if settings.is_open_loop else IPPO
+    return learner(spec, settings.ippo, settings.quirks, settings.seed)
 
 
 def train(
@@ -179,7 +208,8 @@ def train(
             training = Training(settings, run, learner, env, identity, report, threads)
             training.resume()
             training.to_the_end(stop, checkpoint_minutes * 60.0)
-        training.publish()
+            absolute = training.absolute_metric()
+        training.publish(absolute)
 
 
 class Training:
@@ -206,13 +236,18 @@ class Training:
         self.lap_started = time.monotonic()  # a clock that is set back or forward does not touch it
 
     def resume(self) -> None:
-        """Go on from the last checkpoint, if there is one."""
+        """Go on from the last checkpoint; without one begin, which a learner that pretrains does with that."""
         found = load_checkpoint(self.run, self.identity, self.report.message)
         if found is not None:
             tensors, self.logbook = found
             self.learner.load_state(tensors)
             self.logbook.resumes += 1
             self.report.message(f"resumed at {self.logbook.env_steps:,} env steps")
+        elif isinstance(self.learner, PretrainedLearner):
+            metrics = self.learner.pretrain()
+            self.logbook.count_losses(metrics)
+            told = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())
+            self.report.message(f"pretrained: {told}")
 
     def to_the_end(self, stop: StopSignals, checkpoint_seconds: float) -> None:
         """The loop."""
@@ -265,6 +300,8 @@ class Training:
         interval = self.settings.evaluation_interval
         book.next_evaluation = (book.env_steps // interval + 1) * interval
         row = self.evaluation_row()
+        if row["win_rate"] > max((one["win_rate"] for one in book.rows), default=-1.0):
+            self._save_policy(self.run.best_policy_so_far, 100 * book.env_steps // self.settings.env_steps)
         book.rows.append(row)
         write_metrics(self.run.metrics_so_far, book.rows)
         self.report.message(
@@ -274,15 +311,8 @@ class Training:
     def evaluation_row(self) -> Row:
         """Evaluate the greedy policy; the losses are means since the row before."""
         settings, book = self.settings, self.logbook
-        evaluation = evaluate(
-            self.learner.greedy_policy(),
-            settings.backend,
-            settings.map_name,
-            int(stream(settings.seed, "evaluation", book.env_steps).integers(2**62)),
-            settings.evaluation_episodes,
-            n_threads=self.threads,
-            regeneration_pays=settings.quirks.regeneration_pays,
-        )
+        generator = stream(settings.seed, "evaluation", book.env_steps)
+        evaluation = self._evaluate(self.learner.greedy_policy(), generator, settings.evaluation_episodes)
         steps_before, seconds_before = (
             (book.rows[-1]["env_steps"], book.rows[-1]["wall_seconds"]) if book.rows else (0, 0.0)
         )
@@ -301,16 +331,27 @@ class Training:
             "wall_seconds": round(book.wall_seconds, 3),
         }
 
+    def _evaluate(self, policy: Policy, generator: np.random.Generator, episodes: int) -> Evaluation:
+        """How well a policy plays; the generator draws the seed."""
+        return evaluate(
+            policy,
+            self.settings.backend,
+            self.settings.map_name,
+            int(generator.integers(2**62)),
+            episodes,
+            n_threads=self.threads,
+            regeneration_pays=self.settings.quirks.regeneration_pays,
+        )
+
     def keep_due_policies(self) -> None:
         """Keep the policy under each percent of the training that has been reached."""
         book, settings = self.logbook, self.settings
         for percent in settings.policy_percents:
             if percent not in book.policies_kept and 100 * book.env_steps >= percent * settings.env_steps:
-                self._save_policy(percent)
+                self._save_policy(self.run.policy_so_far(percent), percent)
                 book.policies_kept.append(percent)
 
-    def _save_policy(self, percent: int) -> None:
-        path = self.run.policy_so_far(percent)
+    def _save_policy(self, path: Path, percent: int) -> None:
         metadata = {"percent": percent, "env_steps": self.logbook.env_steps, "settings": self.identity["settings"]}
         save_tensors(path, self.learner.policy_state(), kind="policy", metadata=metadata)
 
@@ -327,12 +368,40 @@ class Training:
                 raise TrainingDiverged(self._diverged(name, math.nan))
         save_checkpoint(self.run, state, self.logbook, self.identity)
 
-    def publish(self) -> None:
+    def absolute_metric(self) -> dict[str, Any]:
+        """Evaluate the best policy and the last one on `ABSOLUTE_FACTOR` times the episodes of an evaluation.
+
+        Source: Gorsane et al. 2022, "Towards a standardised performance evaluation protocol for cooperative MARL". The
+        best policy is that of the evaluation with the highest win rate, the first of equal ones; being chosen by its
+        evaluation, it is then measured on other battles. Both play the same ones.
+
+        Returns:
+            Under "best" and "last" the env steps after which the policy was taken, and its `Evaluation`.
+        """
+        rows = self.logbook.rows
+        best, last = max(rows, key=lambda row: row["win_rate"]), rows[-1]
+        of_best = of_last = self._absolute(last, self.learner.greedy_policy())
+        if best is not last:
+            path = self.run.best_policy_so_far
+            of_best = self._absolute(best, stored_policy(path, self.settings, self.env.spec))
+        self.report.message(
+            f"absolute metric, {of_last['n_episodes']} episodes per policy: win rate {of_best['win_rate']:.3f} of the"
+            f" best, {of_last['win_rate']:.3f} of the last"
+        )
+        return {"best": of_best, "last": of_last}
+
+    def _absolute(self, row: Row, policy: Policy) -> dict[str, Any]:
+        episodes = ABSOLUTE_FACTOR * self.settings.evaluation_episodes
+        evaluation = self._evaluate(policy, stream(self.settings.seed, "absolute metric"), episodes)
+        return {"env_steps": row["env_steps"], **asdict(evaluation)}
+
+    def publish(self, absolute: Mapping[str, Any]) -> None:
         """Write the declared outputs, the record last; then the checkpoints have served their time."""
         for percent in self.settings.policy_percents:
             copy_file(self.run.policy_so_far(percent), self.run.policy(percent))
+        copy_file(self.run.best_policy_so_far, self.run.best_policy)
         write_metrics(self.run.metrics, self.logbook.rows)
-        write_json(self.run.record, self.record())
+        write_json(self.run.record, {**self.record(), "absolute_metric": absolute})
         forget_checkpoints(self.run)
         self.report.message(f"finished: {self.run.path}")
 
@@ -348,7 +417,11 @@ class Training:
             "env_steps_per_second": round(book.env_steps / book.wall_seconds, 1),
             "peak_memory_bytes": book.peak_memory_bytes,
             "resumes": book.resumes,
-            "sha256": {"metrics": sha256_of_file(self.run.metrics), "policies": policies},
+            "sha256": {
+                "metrics": sha256_of_file(self.run.metrics),
+                "policies": policies,
+                "best_policy": sha256_of_file(self.run.best_policy),
+            },
             **provenance(self.threads),
         }
 
@@ -401,6 +474,15 @@ def run_identity(settings: RunSettings, spec: EnvSpec, demonstrations: Demonstra
         "demonstrations": None if demonstrations is None else demonstrations.fingerprint,
         "code": code_digest("dm2.training", leave_out=unused_modules(settings)),
     }
+
+
+def stored_policy(path: Path, settings: RunSettings, spec: EnvSpec) -> Policy:
+    """The policy of a file that this run wrote, taking its best actions."""
+    from dm2.policies import policy_from_state
+
+    tensors, _ = load_tensors(path, kind="policy")
+    how = settings.algorithm, tensors, str(path)
+    return policy_from_state(spec, *how, greedy=True, open_loop=settings.is_open_loop)
 
 
 def is_finished(run: RunDirectory, settings: RunSettings, identity: Identity) -> bool:

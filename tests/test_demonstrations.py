@@ -113,7 +113,7 @@ def test_archive_comes_back_as_it_was(tmp_path: Path) -> None:
     assert found.metadata == original.metadata
     assert found.fingerprint == original.fingerprint
     for agent, other in zip(found.agents, original.agents, strict=True):
-        for name in ("lengths", "obs", "actions"):
+        for name in ("lengths", "obs", "actions", "avail_actions"):
             np.testing.assert_array_equal(getattr(agent, name), getattr(other, name))
     assert read_metadata(tmp_path / "set.npz")["win_rate"] == original.metadata["win_rate"]
 
@@ -196,6 +196,13 @@ def test_refuses_numbers_that_are_not_finite(archive: Path) -> None:
     refused(rewrite(archive, change), "obs_0 holds numbers that are not finite")
 
 
+def test_refuses_actions_that_were_not_available(archive: Path) -> None:
+    def change(arrays: dict[str, np.ndarray]) -> None:
+        arrays["avail_actions_1"][:, 0] = False
+
+    refused(rewrite(archive, change), "actions_1 holds actions that avail_actions_1 rules out")
+
+
 def test_refuses_a_missing_array(archive: Path) -> None:
     def change(arrays: dict[str, np.ndarray]) -> None:
         del arrays["actions_1"]
@@ -222,7 +229,7 @@ def test_refuses_another_version(archive: Path) -> None:
         record = json.loads(arrays["metadata"].tobytes()) | {"version": 99}
         arrays["metadata"] = np.frombuffer(json.dumps(record).encode(), np.uint8)
 
-    refused(rewrite(archive, change), "found version 99, expected 1")
+    refused(rewrite(archive, change), "found version 99, expected 2")
 
 
 def test_refuses_a_claim_that_the_file_cannot_hold(archive: Path) -> None:
@@ -248,9 +255,12 @@ def test_a_failed_write_changes_nothing(archive: Path) -> None:
 
 def test_agent_demonstrations_check_their_shapes() -> None:
     lengths, obs, actions = np.array([2]), np.zeros((2, 3), np.float32), np.zeros(2, np.int64)
+    avail_actions = np.ones((2, 4), np.bool_)
     with pytest.raises(ValueError, match=r"obs: found shape \[3, 3\], expected \[2, any\]"):
-        AgentDemonstrations(lengths, np.zeros((3, 3), np.float32), actions)
+        AgentDemonstrations(lengths, np.zeros((3, 3), np.float32), actions, avail_actions)
     with pytest.raises(ValueError, match="obs: found type float64, expected float32"):
-        AgentDemonstrations(lengths, obs.astype(np.float64), actions)
+        AgentDemonstrations(lengths, obs.astype(np.float64), actions, avail_actions)
     with pytest.raises(ValueError, match="expected episodes of at least one step"):
-        AgentDemonstrations(np.array([2, 0]), obs, actions)
+        AgentDemonstrations(np.array([2, 0]), obs, actions, avail_actions)
+    with pytest.raises(ValueError, match=r"avail_actions: found shape \[1, 4\], expected \[2, any\]"):
+        AgentDemonstrations(lengths, obs, actions, avail_actions[:1])

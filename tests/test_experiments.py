@@ -1,11 +1,12 @@
 import csv
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dm2.config import SettingsError
+from dm2.config import QuirkSettings, SettingsError
 from dm2.experiments import Matrix, Run, map_names, merge, n_agents, scale_names, unused_modules
 
 CONFIG = Path(__file__).parent.parent / "config"
@@ -58,7 +59,7 @@ def test_paper_scale_is_five_maps_and_five_seeds() -> None:
     matrix = load("paper")
     assert matrix.scale.seeds == PAPER_SEEDS
     assert set(matrix.scale.runs) == {"5m_vs_6m", "3s_vs_4z", "3s_vs_3z", "3s_vs_5z", "8m_vs_9m"}
-    assert len(matrix.runs) == 5 * (23 + 19 + 6 + 6 + 6)
+    assert len(matrix.runs) == 5 * (25 + 13 + 21 + 7 + 7 + 7)
 
 
 @pytest.mark.parametrize(
@@ -110,8 +111,7 @@ def test_every_condition_of_the_papers_figures_is_run_where_it_shows_it() -> Non
         for name, conditions in matrix.scale.runs.items()
         for one in conditions
     }
-    missing = {(row["map"], row["condition"]) for row in curves} - ours
-    assert missing == {("5m_vs_6m", "ippo_bc_pretrain"), ("3s_vs_4z", "ippo_bc_pretrain")}
+    assert {(row["map"], row["condition"]) for row in curves} <= ours
 
 
 @pytest.mark.parametrize(
@@ -157,6 +157,89 @@ def test_self_imitation_needs_neither_expert_nor_archive() -> None:
     assert other.self_imitation is None and other.demonstrations is not None
 
 
+@pytest.mark.parametrize(
+    ("base", "flipped"),
+    [
+        (
+            "ippo",
+            {"absorbing_zeros", "first_action_leak", "regeneration_pays", "one_sided_huber", "frozen_critic_head"},
+        ),
+        ("dm2_sil", {"evict_before_insert"}),
+    ],
+)
+def test_the_quirk_study_flips_each_quirk_alone(base: str, flipped: set[str]) -> None:
+    matrix = load("paper")
+    default = matrix.settings(Run("5m_vs_6m", base, 1)).model_dump()
+    found = set()
+    for name in (one for one in matrix.conditions if re.fullmatch(rf"{base}_\w+_(on|off)", one)):
+        settings = matrix.settings(Run("5m_vs_6m", name, 1)).model_dump()
+        changed = [key for key, value in settings["quirks"].items() if value != default["quirks"][key]]
+        assert name == f"{base}_{changed[0]}_{'on' if settings['quirks'][changed[0]] else 'off'}"
+        assert len(changed) == 1
+        assert settings | {"condition": base, "quirks": default["quirks"]} == default
+        found.add(changed[0])
+    assert found == flipped
+
+
+def test_the_quirk_study_of_dm2_is_that_of_ippo_from_the_same_demonstrations() -> None:
+    matrix = load("paper")
+    names = [one for one in matrix.conditions if one.startswith("ippo_") and one.endswith(("_on", "_off", "_code"))]
+    assert len(names) == 6
+    for name in names:
+        own, dm2 = (
+            matrix.settings(Run("5m_vs_6m", one, 1)) for one in (name, name.replace("ippo", "dm2_ippo_demo", 1))
+        )
+        assert own.quirks == dm2.quirks
+        assert dm2.demonstrations == matrix.settings(Run("5m_vs_6m", "dm2_ippo_demo", 1)).demonstrations
+    assert matrix.settings(Run("5m_vs_6m", "ippo_as_the_papers_code", 1)).quirks == QuirkSettings.as_the_papers_code()
+    assert matrix.conditions["ippo_one_sided_huber_on"].label == "IPPO, one sided huber on"
+
+
+def test_a_condition_stands_for_percentages_or_variants(tmp_path: Path) -> None:
+    config = with_condition(
+        tmp_path, "dm2_x_{variant}", "{expert: ippo}", more="checkpoint_percents: [10], variants: {a: {}}"
+    )
+    with pytest.raises(SettingsError, match=r"conditions.dm2_x_{variant}: checkpoint_percents, variants: found both"):
+        Matrix.load(config, {"scale": "smoke"})
+
+
+def test_cloning_takes_the_archive_of_the_dm2_that_it_is_compared_with() -> None:
+    matrix = load("paper", defaults={"cloning": {"patience": 7}})
+    cloned, matched = (Run("3s_vs_4z", name, 1) for name in ("ippo_bc_pretrain", "dm2_ippo_demo_50"))
+    assert matrix.demonstration_settings(cloned) == matrix.demonstration_settings(matched)
+    settings = matrix.settings(cloned)
+    assert settings.cloning is not None and settings.cloning.patience == 7
+    assert settings.reward == "env" and settings.discriminator is None
+    assert matrix.settings(matched).cloning is None
+    assert "dm2.cloning" in unused_modules(matrix.settings(matched))
+    assert "dm2.cloning" not in unused_modules(settings)
+
+
+def test_conditions_with_a_single_seed_are_run_and_drawn_beside_the_others() -> None:
+    matrix = load("smoke", runs={"3m": ["ippo"]}, single_seed_runs={"3m": ["open_loop"], "8m": ["qmix"]})
+    assert matrix.learners == (
+        Run("3m", "ippo", 112358),
+        Run("3m", "ippo", 1285842),
+        Run("3m", "open_loop", 112358),
+        Run("8m", "qmix", 112358),
+    )
+    assert matrix.figure_maps("open_loop") == ("3m",)
+    assert matrix.figure_conditions("open_loop", "3m") == ("ippo", "open_loop")
+    assert matrix.figure_maps("core") == ("3m", "8m")
+    assert load("smoke", runs={"3m": ["ippo"]}).scale.single_seed_runs == {}
+    assert "single_seed_runs: unknown map '3mm'" in refused(single_seed_runs={"3mm": ["ippo"]})
+    assert "single_seed_runs.3m: unknown condition 'ipo'" in refused(single_seed_runs={"3m": ["ipo"]})
+
+
+def test_experts_may_have_more_seeds_than_the_learners() -> None:
+    matrix = load(
+        "smoke", seeds=[5], expert_seeds=[7, 8, 9], runs={"3m": ["dm2_ippo_demo", "ablation_concurrent_independent"]}
+    )
+    assert {run for run in matrix.runs if run.condition == "ippo"} == {Run("3m", "ippo", seed) for seed in (7, 8, 9)}
+    joint = matrix.demonstration_settings(Run("3m", "dm2_ippo_demo", 5))
+    assert joint is not None and joint.source.expert_seeds == (7,)
+
+
 def test_independent_experts_are_one_run_per_agent() -> None:
     layer = {"demonstrations": {"joint": False, "concurrent": False}}
     matrix = load("laptop", runs={"5m_vs_6m": ["dm2_ippo_demo_50"]}, defaults=layer)
@@ -171,15 +254,17 @@ def test_unused_modules_are_those_that_a_run_does_not_build_on() -> None:
         one: unused_modules(matrix.settings(Run("5m_vs_6m", one, 1))) for one in ("ippo", "dm2_sil", "dm2_qmix_demo")
     }
     assert "dm2.self_imitation" in unused["ippo"] and "dm2.self_imitation" in unused["dm2_qmix_demo"]
-    assert unused["dm2_sil"] == ("dm2.backends.starcraft2", "dm2.qmix", "dm2.rmappo")
+    others = ("dm2.backends.starcraft2", "dm2.qmix", "dm2.rmappo", "dm2.cloning", "dm2.open_loop")
+    assert unused["dm2_sil"] == others
 
 
-def with_condition(folder: Path, name: str, demonstrations: str) -> Path:
+def with_condition(folder: Path, name: str, demonstrations: str, more: str = "") -> Path:
     """A copy of the configuration with one more condition that learns from these demonstrations."""
     config = Path(shutil.copytree(CONFIG, folder / "config"))
     experiments = config / "experiments.yaml"
     condition = (
-        f"  {name}: {{label: x, settings: {{algorithm: ippo, reward: mixed, demonstrations: {demonstrations}}}}}"
+        f'  "{name}": {{label: x, {more or "maps: {}"},'
+        f" settings: {{algorithm: ippo, reward: mixed, demonstrations: {demonstrations}}}}}"
     )
     experiments.write_text(experiments.read_text().replace("conditions:", f"conditions:\n{condition}", 1))
     return config
@@ -230,7 +315,7 @@ def test_a_scripted_expert_needs_no_run() -> None:
 def test_impossible_scripted_experts_are_refused(tmp_path: Path, name: str, demonstrations: str, message: str) -> None:
     config = with_condition(tmp_path, name, demonstrations)
     with pytest.raises(SettingsError) as error:
-        Matrix.load(config, {"scale": "smoke", "runs": {"3m": [name]}})
+        Matrix.load(config, {"scale": "smoke", "expert_seeds": [], "runs": {"3m": [name]}})
     assert message in str(error.value)
 
 
@@ -266,6 +351,10 @@ def test_archives_that_differ_in_any_key_have_different_names() -> None:
         ({"runs": {}}, "runs: found none, expected at least one"),
         ({"runs": {"3m": []}}, "runs.3m: found none, expected at least one"),
         ({"runs": {"3m": ["ippo", "qmix", "ippo"]}}, "runs.3m: found 'ippo' twice, expected each once"),
+        (
+            {"runs": {"3m": ["ippo"]}, "single_seed_runs": {"3m": ["ippo"]}},
+            "runs.3m: found 'ippo' twice, expected each",
+        ),
         ({"defaults": {"ippo": {"gamma": 2}}}, "condition 'ippo' on '3m' at scale 'quick': ippo.gamma"),
         ({"defaults": {"demonstrations": {"joint": False}}}, "independent experts need 3 different seeds"),
         (

@@ -8,6 +8,7 @@ from fake_env import FakeEnv, FakeSpec
 from dm2.config import IPPOSettings, QMIXSettings, QuirkSettings, RMAPPOSettings
 from dm2.errors import UserError
 from dm2.ippo import IPPO
+from dm2.open_loop import OpenLoopIPPO
 from dm2.policies import policy_from_state
 from dm2.qmix import QMIX
 from dm2.rmappo import RMAPPO
@@ -50,6 +51,18 @@ def test_ippo_greedy():
     own = play(learner.greedy_policy())
     again = play(policy_from_state(SPEC, "ippo", learner.policy_state(), "100", greedy=True))
     assert torch.equal(own.actions, again.actions)
+
+
+@pytest.mark.parametrize("greedy", [True, False])
+def test_open_loop(greedy):
+    learner = OpenLoopIPPO(SPEC, IPPOSettings(hidden_size=8), QuirkSettings(), seed=0)
+    tensors = learner.policy_state()
+    own = play(learner.greedy_policy() if greedy else learner.policy())
+    again = play(policy_from_state(SPEC, "ippo", tensors, "100", greedy=greedy, open_loop=True))
+    assert torch.equal(own.actions, again.actions)
+    assert again.extras == {}
+    with pytest.raises(UserError, match="100: not a policy of ippo for fake"):
+        policy_from_state(SPEC, "ippo", tensors, "100")
 
 
 def test_qmix_acts_by_epsilon():

@@ -10,14 +10,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
 from test_storage import LimitedFileSize
-from toy_training import SETTINGS, ToyLearner, run_toy
+from toy_training import SETTINGS, ToyLearner, ToyPolicy, run_toy, toy_evaluate
 
-from dm2 import training
+from dm2 import cloning, training
 from dm2.backends import BatchedEnv, env_spec, make_env
 from dm2.config import RunSettings
 from dm2.demonstrations import Demonstrations, sample_demonstrations
@@ -26,6 +28,7 @@ from dm2.experiments import merge
 from dm2.ippo import IPPO
 from dm2.progress import ProgressReport
 from dm2.provenance import provenance
+from dm2.randomness import stream
 from dm2.resume import Logbook, checkpoints, differences
 from dm2.rollout import Episodes
 from dm2.self_imitation import SelfImitation
@@ -46,6 +49,12 @@ def same_results(run: RunDirectory, other: RunDirectory) -> None:
     assert rows_of(run.metrics) == rows_of(other.metrics)
     for percent in SETTINGS.policy_percents:
         assert run.policy(percent).read_bytes() == other.policy(percent).read_bytes()
+    assert run.best_policy.read_bytes() == other.best_policy.read_bytes()
+    assert absolute_metric(run) == absolute_metric(other)
+
+
+def absolute_metric(run: RunDirectory) -> dict[str, dict[str, float]]:
+    return json.loads(run.record.read_text())["absolute_metric"]
 
 
 @pytest.fixture(scope="module")
@@ -116,10 +125,42 @@ def test_the_record_tells_what_made_the_run(unkilled: RunDirectory) -> None:
     assert set(record["sha256"]["policies"]) == {"020", "050", "100"}
 
 
+def test_the_absolute_metric_is_of_ten_times_the_episodes(unkilled: RunDirectory) -> None:
+    rows, found = rows_of(unkilled.metrics), absolute_metric(unkilled)
+    best = max(rows, key=lambda row: float(row["win_rate"]))
+    assert (
+        found["best"]["env_steps"] == int(best["env_steps"]) < found["last"]["env_steps"] == int(rows[-1]["env_steps"])
+    )
+    assert found["best"]["n_episodes"] == found["last"]["n_episodes"] == 10 * SETTINGS.evaluation_episodes
+    kept, record = load_tensors(unkilled.best_policy, kind="policy", shapes={"weights": [2, 4]})
+    assert record["env_steps"] == int(best["env_steps"])
+    seed = int(stream(SETTINGS.seed, "absolute metric").integers(2**62))
+    for name, weights in (("best", kept), ("last", load_tensors(unkilled.policy(100), kind="policy")[0])):
+        played = toy_evaluate(ToyPolicy(weights["weights"], greedy=True), "", "", seed, 30)
+        assert played.return_mean == found[name]["return_mean"]
+    assert found["best"]["return_mean"] != found["last"]["return_mean"]
+
+
+def test_the_best_policy_is_the_first_of_equal_ones_and_may_be_the_last(tmp_path: Path) -> None:
+    rates = iter([0.2, 0.5, 0.1, 0.5, *[0.0] * 20])
+
+    def evaluate(*arguments, **options):
+        return replace(toy_evaluate(*arguments, **options), win_rate=next(rates))
+
+    with mock.patch("toy_training.toy_evaluate", evaluate):
+        run_toy(tmp_path / "first")
+        rates = iter(n / 100 for n in range(20))
+        run_toy(tmp_path / "last")
+    rows = rows_of(RunDirectory(tmp_path / "first").metrics)
+    assert absolute_metric(RunDirectory(tmp_path / "first"))["best"]["env_steps"] == int(rows[1]["env_steps"])
+    found = absolute_metric(RunDirectory(tmp_path / "last"))
+    assert found["best"] == found["last"]
+
+
 def test_a_finished_run_leaves_nothing_behind(unkilled: RunDirectory) -> None:
     files = {str(path.relative_to(unkilled.path)) for path in unkilled.path.rglob("*") if path.is_file()}
     policies = {f"policies/{percent:03d}.safetensors" for percent in SETTINGS.policy_percents}
-    assert files == {"metrics.csv", "run.json", "checkpoints/lock"} | policies
+    assert files == {"metrics.csv", "run.json", "best_policy.safetensors", "checkpoints/lock"} | policies
 
 
 def test_the_same_seed_gives_the_same_files_and_another_seed_others(unkilled: RunDirectory, tmp_path: Path) -> None:
@@ -212,6 +253,7 @@ def test_a_kill_at_every_write_ends_like_an_unkilled_run(tmp_path: Path) -> None
         run_toy(run.path, settings=short)
         assert rows_of(run.metrics) == expected
         assert run.policy(50).read_bytes() == RunDirectory(tmp_path / "unkilled").policy(50).read_bytes()
+        assert absolute_metric(run) == absolute_metric(RunDirectory(tmp_path / "unkilled"))
     assert 16 < moment < 999
 
 
@@ -264,6 +306,8 @@ LEARNERS = {
         **merge(MATCHING, {"discriminator": {"input": "state_action"}}),
         "reward": "gail",
     },
+    "open_loop": merge(IPPO_LEARNER, {"ippo": {"input": "time"}}),
+    "ippo_bc_pretrain": {**IPPO_LEARNER, "cloning": {"max_epochs": 2}, "demonstrations": MATCHING["demonstrations"]},
     "dm2_sil": {**IPPO_LEARNER, "reward": "mixed", "discriminator": MATCHING["discriminator"], "self_imitation": {}},
     "rmappo": {"algorithm": "rmappo", "rmappo": {"n_battles": 4, "steps_per_update": 300, "ppo_epochs": 2}},
     "qmix": {"algorithm": "qmix", "qmix": {"n_battles": 8, "batch_episodes": 8, "replay_episodes": 40}},
@@ -342,6 +386,30 @@ def test_every_learner_goes_on_as_if_it_had_not_stopped(
     training.train(settings, stopped.path, demonstrations=archive)
     same_results(stopped, whole)
     assert json.loads(stopped.record.read_text())["resumes"] == 3
+
+
+def test_a_kill_while_pretraining_starts_it_over_and_the_first_row_tells_its_metrics(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, archive = real_run("ippo_bc_pretrain")
+    whole, killed = RunDirectory(tmp_path / "whole"), RunDirectory(tmp_path / "killed")
+    training.train(settings, whole.path, demonstrations=archive)
+    clone, agents = cloning.clone, iter(range(3))
+
+    def clone_two_agents(*arguments):
+        if next(agents) == 2:
+            raise Killed
+        return clone(*arguments)
+
+    monkeypatch.setattr(cloning, "clone", clone_two_agents)
+    with pytest.raises(Killed):
+        training.train(settings, killed.path, demonstrations=archive)
+    monkeypatch.undo()
+    training.train(settings, killed.path, demonstrations=archive)
+    same_results(killed, whole)
+    first, *later = rows_of(whole.metrics)
+    assert first["cloning_epochs"] == "2.0" and float(first["cloning_cross_entropy"]) > 0
+    assert {row["cloning_accuracy"] for row in later} == {""}
 
 
 def test_the_number_of_threads_changes_no_result(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from dm2.config import RunSettings
 from dm2.evaluation import summarise
 from dm2.randomness import generator_state, restore_generator, stream
 from dm2.rollout import ActResult, Episodes, Hidden, collect
+from dm2.storage import load_tensors
 
 SETTINGS = RunSettings(
     scale="test",
@@ -122,6 +123,9 @@ def run_toy(
         "make_env": lambda backend, map_name, n_battles, seed, **rest: FakeEnv(n_battles, seed),
         "build_learner": lambda settings, spec, demonstrations: learner or ToyLearner(),
         "evaluate": toy_evaluate,
+        "stored_policy": lambda path, settings, spec: ToyPolicy(
+            load_tensors(path, kind="policy")[0]["weights"], greedy=True
+        ),
         "code_digest": lambda module, leave_out: "toy",
     }
     with mock.patch.multiple(training, **parts):

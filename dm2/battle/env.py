@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+import threading
+import time
+import weakref
+from typing import Any
 
 import numpy as np
 
@@ -11,8 +13,7 @@ from dm2.backends import EnvSpec
 from dm2.battle import kernel
 from dm2.battle.scenario import World, load_scenario
 
-SIMULATOR_VERSION = "1"  # raised whenever a battle would go differently
-PORTION = 32  # battles that a thread takes at a time
+SIMULATOR_VERSION = "2"  # raised whenever a battle would go differently
 
 
 def spec_of(map_name: str, world: World) -> EnvSpec:
@@ -78,8 +79,9 @@ class BattleEnv:
         self.final_obs, self.final_state = self.battles.final_obs, self.battles.final_state
         self._options = kernel.Options(seed, regeneration_pays, autoreset)
         # Plain threads: a compiled step leaves the interpreter free, and OpenMP's threads stay torch's own.
-        self._helpers = min(n_threads, -(-n_battles // PORTION)) - 1
-        self._pool = ThreadPoolExecutor(self._helpers) if self._helpers else None
+        self._actions = np.zeros((n_battles, self.spec.n_agents), dtype=np.int64)
+        self._shared = (self.world, self.battles, self._options, self._actions, kernel.new_board())
+        self._helpers = Helpers(min(n_threads, n_battles) - 1, self._shared)
 
     def reset(self, episodes: np.ndarray | None = None) -> None:
         """Start every battle; battle e plays episode `episodes[e]` of the seed (by default 0..E-1)."""
@@ -99,20 +101,11 @@ class BattleEnv:
             RuntimeError: no battle is running.
         """
         self._check(actions)
-        if self._pool is None:
-            kernel.step_battles(self.world, self.battles, self._options, actions, 0, self.n_battles)
-            return
-        # Whoever is free takes the next portion, so that a helper which wakes late costs little.
-        starts = iter(range(0, self.n_battles, PORTION))
-        waiting = [self._pool.submit(self._play, actions, starts) for _ in range(self._helpers)]
-        self._play(actions, starts)
-        for helper in waiting:
-            helper.result()
-
-    def _play(self, actions: np.ndarray, starts: Iterator[int]) -> None:
-        for start in starts:
-            stop = min(start + PORTION, self.n_battles)
-            kernel.step_battles(self.world, self.battles, self._options, actions, start, stop)
+        self._actions[:] = actions
+        self._helpers.wake()
+        kernel.step_battles(*self._shared, False)
+        while not kernel.all_played(self.battles, self._shared[-1]):
+            time.sleep(0)  # a helper has no processor: give way
 
     def _check(self, actions: np.ndarray) -> None:
         expected = (self.n_battles, self.spec.n_agents)
@@ -127,3 +120,32 @@ class BattleEnv:
                 f"battle {battle}, agent {agent}: action {actions[battle, agent]} is not available;"
                 f" available: {available}"
             )
+
+
+class Helpers:
+    """Threads that help to step battles; between steps they look out for the next one a moment, then sleep."""
+
+    def __init__(self, count: int, shared: tuple[Any, ...]) -> None:
+        self.count = count
+        self._board = shared[-1]
+        self._alarm = threading.Semaphore(0)
+        over = threading.Event()
+        for _ in range(count):
+            threading.Thread(target=_help, args=(self._alarm, over, shared), daemon=True).start()
+        weakref.finalize(self, _dismiss, self._alarm, over, count)
+
+    def wake(self) -> None:
+        """Wake those that sleep."""
+        if self.count and (asleep := kernel.sleepers(self._board, self.count)):
+            self._alarm.release(asleep)
+
+
+def _help(alarm: threading.Semaphore, over: threading.Event, shared: tuple[Any, ...]) -> None:
+    while alarm.acquire() and not over.is_set():
+        kernel.step_battles(*shared, True)
+
+
+def _dismiss(alarm: threading.Semaphore, over: threading.Event, count: int) -> None:
+    over.set()
+    for _ in range(count):
+        alarm.release()

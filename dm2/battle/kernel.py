@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
+from numba.core import cgutils, types
+from numba.extending import intrinsic
 
 from dm2.battle.scenario import ATTACK_DISTANCE, MOVE_DISTANCE, SIGHT, World
 
@@ -21,6 +23,10 @@ NOBODY = -1
 GRAVE = -1e6  # where the dead stand: out of everybody's reach
 FIXED_POINT = 4096.0  # positions are multiples of 1/4096
 HALF_ROOT_3 = 0.8660254037844386
+PORTION = 16  # battles that a thread takes at a time
+PATIENCE = 5_000  # looks at the board, of some 20 ns each, before a thread gives way
+TAKEN, PLAYED, AWAKE = 0, 8, 16  # places on the board, each on a cache line of its own
+BOARD_SIZE = 24
 DETOUR_SIGHT = 2.0  # map units ahead in which a blocked unit counts the bodies on either side
 
 # Only the entry points are kept on disk: a function read back from there cannot be inlined into its callers.
@@ -50,6 +56,7 @@ UNIT = np.dtype(
         ("target", "i4"),  # unit attacked or walked to, NOBODY if none
         ("missile_target", "i4"),  # NOBODY if no missile flies
         ("walker", "i4"),  # row i: the i-th unit to walk in this loop
+        ("search_phase", "i4"),  # loops by which the enemy's looks round are shifted
         ("missile_weapon", "i1"),
         ("weapon", "i1"),  # weapon of the running attack
         ("phase", "i1"),  # READY, WINDING_UP, CHANNELLING
@@ -125,6 +132,42 @@ def allocate(world: World, n_battles: int, obs_size: int, state_size: int) -> Ba
         final_obs=np.zeros((n_battles, n_agents, obs_size), dtype=np.float32),
         final_state=np.zeros((n_battles, state_size), dtype=np.float32),
     )
+
+
+def _atomic(operation: str) -> Any:
+    """An operation on an element of an int64 array, in one order for all threads; it gives what was there before."""
+
+    @intrinsic
+    def operate(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            struct = context.make_array(signature.args[0])(context, builder, arguments[0])
+            pointer = cgutils.get_item_pointer(context, builder, signature.args[0], struct, [arguments[1]])
+            return builder.atomic_rmw(operation, pointer, arguments[2], "seq_cst")
+
+        return types.int64(array, types.intp, types.int64), generate
+
+    return operate
+
+
+_add = _atomic("add")
+_exchange = _atomic("xchg")
+
+
+def new_board() -> np.ndarray:
+    """Where threads agree on who plays what: int64; nothing to take yet."""
+    board = np.zeros(BOARD_SIZE, dtype=np.int64)
+    board[TAKEN] = np.iinfo(np.int64).max // 2
+    return board
+
+
+@_inline
+def _n_portions(b: Battles) -> int:
+    return (b.status.shape[0] + PORTION - 1) // PORTION
+
+
+def all_played(b: Battles, board: np.ndarray) -> bool:
+    """Whether the step begun last is over."""
+    return int(board[PLAYED]) * PORTION >= len(b.status)
 
 
 @_inline
@@ -219,7 +262,7 @@ def _choose_target(w: World, un: Units, u: int, loop: int) -> None:
             return
         if free > w.rules[0].leash:
             target = NOBODY
-    if (loop + u) % w.rules[0].search_interval == 0:
+    if (loop + un.of[u].search_phase) % w.rules[0].search_interval == 0:
         other = _nearest_agent(w, un, u)
         if other >= 0 and other != target:
             free = _distance(un, u, other) - w.kinds[u].radius - w.kinds[other].radius
@@ -565,6 +608,8 @@ def _place_units(w: World, un: Units, key: np.uint64) -> None:
         un.of[u].detour = 0
         un.of[u].shots = 0
         un.of[u].key = key
+        phase = _uniform(key, un.of.shape[0] + 1 + u, 0) * w.rules[0].search_interval
+        un.of[u].search_phase = int(phase)
 
 
 @_jit
@@ -752,10 +797,10 @@ def _keep_last(b: Battles, e: int) -> None:
         b.final_state[e, k] = b.state[e, k]
 
 
-@_entry
-def step_battles(w: World, b: Battles, o: Options, actions: np.ndarray, start: int, stop: int) -> None:
-    """Play one environment step of the running battles among start..stop-1 with available actions, int64 [E, A]."""
-    for e in range(start, stop):
+@_jit
+def _play_portion(w: World, b: Battles, o: Options, actions: np.ndarray, portion: int) -> None:
+    """One environment step of the running battles of a portion."""
+    for e in range(portion * PORTION, min((portion + 1) * PORTION, b.status.shape[0])):
         status = b.status[e]
         if not status.active:
             status.reward = 0.0
@@ -765,6 +810,43 @@ def step_battles(w: World, b: Battles, o: Options, actions: np.ndarray, start: i
             _keep_last(b, e)
             status.restarts += np.uint64(1)
             _start_battle(w, b, o, e)
+
+
+@_entry
+def step_battles(w: World, b: Battles, o: Options, actions: np.ndarray, board: np.ndarray, helping: bool) -> None:
+    """Play one environment step of all running battles with available actions, int64 [E, A], together with helpers.
+
+    Whoever calls with `helping` takes portions of this step and of the next ones until none has come for a while. The
+    other caller begins the step and returns when all is played, or after a while of waiting for a helper.
+    """
+    n_portions = _n_portions(b)
+    if not helping:
+        _exchange(board, PLAYED, 0)
+        _exchange(board, TAKEN, 0)  # from here on helpers take portions
+    looks = 0
+    while looks < PATIENCE:
+        looks += 1
+        if _add(board, TAKEN, 0) < n_portions:
+            portion = _add(board, TAKEN, 1)
+            if portion < n_portions:
+                _play_portion(w, b, o, actions, portion)
+                _add(board, PLAYED, 1)
+                looks = 0
+        elif not helping and _add(board, PLAYED, 0) == n_portions:
+            return
+        if helping and looks == PATIENCE:
+            _add(board, AWAKE, -1)
+            if _add(board, TAKEN, 0) < n_portions:  # a step began before it could see that this helper sleeps
+                _add(board, AWAKE, 1)
+                looks = 0
+
+
+@_entry
+def sleepers(board: np.ndarray, helpers: int) -> int:
+    """How many of the helpers sleep; from now on they count as awake."""
+    asleep = helpers - _add(board, AWAKE, 0)
+    _add(board, AWAKE, asleep)
+    return asleep
 
 
 @_entry

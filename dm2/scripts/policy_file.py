@@ -51,5 +51,13 @@ def read_policy(path: Path, *, epsilon: float = 0.0, greedy: bool = False) -> Po
     tensors, metadata = load_tensors(path, kind="policy")
     settings = RunSettings.from_mapping(metadata["settings"], str(path))
     spec = env_spec(settings.backend, settings.map_name)
-    policy = policy_from_state(spec, settings.algorithm, tensors, str(path), epsilon=epsilon, greedy=greedy)
+    policy = policy_from_state(
+        spec,
+        settings.algorithm,
+        tensors,
+        str(path),
+        epsilon=epsilon,
+        greedy=greedy,
+        open_loop=settings.is_open_loop,
+    )
     return PolicyFile(path, policy, settings, spec, metadata["percent"], metadata["env_steps"])

@@ -17,8 +17,8 @@ def duel(
     enemy_spawn: tuple[float, float] = (23.0, 16.0),
     **changes: object,
 ) -> World:
-    """A battle on the open ground; `changes` are mechanics. Weapon delays and head starts are off unless set."""
-    settings = {"cooldown_delay_loops": (0.0, 0.0), "start_delay_loops": 0, **changes}
+    """A battle on the open ground; `changes` are mechanics. All that is drawn at random is off unless set."""
+    settings = {"cooldown_delay_loops": (0.0, 0.0), "start_delay_loops": 0, "search_interval_loops": 1, **changes}
     rules = Mechanics.model_validate(mechanics().model_dump() | settings)
     battle_map = Map(
         arena="open",

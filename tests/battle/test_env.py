@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -126,6 +128,31 @@ def test_threads_of_the_simulator_are_its_own(n_threads: int) -> None:
     found = torch.get_num_threads()
     torch.set_num_threads(before)
     assert found == 1
+
+
+def test_threads_end_with_their_env() -> None:
+    before = set(threading.enumerate())
+    env = BattleEnv("3m", 64, 0, n_threads=3)
+    env.reset()
+    env.step(np.full((64, 3), STOP))
+    helpers = set(threading.enumerate()) - before
+    assert len(helpers) == 2
+    del env
+    for helper in helpers:
+        helper.join(timeout=30)
+        assert not helper.is_alive()
+
+
+def test_more_threads_than_processors_play_the_same_battles() -> None:
+    played = []
+    for n_threads in (1, 5):
+        env, generator = BattleEnv("2s3z", 70, 3, n_threads=n_threads, autoreset=True), np.random.default_rng(0)
+        env.reset()
+        for _ in range(60):
+            env.step(np.where(env.avail_actions, generator.random(env.avail_actions.shape), -1.0).argmax(2))
+        played.append((env.obs.copy(), env.state.copy(), env.reward.copy()))
+    for one, other in zip(*played, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_backends_open_by_name() -> None:

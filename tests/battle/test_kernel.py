@@ -317,6 +317,19 @@ def test_mirrored_start_gives_mirrored_battle(map_name: str, seed: int) -> None:
         np.testing.assert_array_equal(here.reward, there.reward)
 
 
+@pytest.mark.parametrize("interval", [1, 4])
+def test_enemies_look_round_each_in_a_rhythm_drawn_per_battle(interval: int) -> None:
+    rules = {"loops_per_step": 1, "search_interval_loops": interval}
+    world = duel({"Marine": 1}, {"Marine": 1}, enemy_spawn=(15.0, 16.0), **rules)  # seen from the start
+    env = open_battle(world, n_battles=64)
+    noticed = np.full(64, -1)
+    for loop in range(6):
+        act(env, STOP)
+        noticed[(env.battles.units["target"][:, 1] == 0) & (noticed < 0)] = loop
+    assert set(noticed) == set(range(interval))
+    assert np.bincount(noticed).min() >= 64 // interval // 2
+
+
 def test_enemies_prefer_the_nearest_and_keep_a_target_in_reach() -> None:
     env = open_battle(duel({"Marine": 2}, {"Marine": 1}, enemy_spawn=(14.5, 16.0), **single_loops()))
     act(env, STOP)

@@ -20,10 +20,10 @@ def test_paper_scale_plans_the_matrix_with_shared_experts(tmp_path: Path) -> Non
     done = snakemake(tmp_path, "--dry-run", "--quiet", "rules", "--config", "scale=paper")
     assert done.returncode == 0, done.stdout
     jobs = planned(done.stdout)
-    assert jobs["train_expert"] == 5 * 4 * 5
-    assert jobs["train_dm2"] == 5 * (19 + 15 + 3 * 2)
+    assert jobs["train_expert"] == 5 * (5 * 5 + 7)
+    assert jobs["train_dm2"] == 5 * (20 + 6 + 16 + 3 * 2)
     assert jobs["sample_demonstrations"] == 2 * 11 + 3 * 2 + 3  # the last for the demonstration ablation
-    assert jobs["draw_figure"] == 8
+    assert jobs["draw_figure"] == 13
     assert jobs["write_run_settings"] == jobs["train_expert"] + jobs["train_dm2"]
 
 

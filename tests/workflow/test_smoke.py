@@ -1,14 +1,17 @@
 """The whole workflow at scale smoke: every stage, every figure, no stage twice."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from snakemake_run import snakemake
+from snakemake_run import REPOSITORY, snakemake
 
 from dm2.config import RunSettings
+from dm2.experiments import Matrix
 
-CONDITIONS = ["dm2_ippo_demo", "dm2_qmix_demo", "dm2_sil", "ippo", "qmix", "rmappo"]
+CORE = ["dm2_ippo_demo", "dm2_qmix_demo", "dm2_sil", "ippo", "qmix", "rmappo"]
+MATRIX = Matrix.load(REPOSITORY / "config", {"scale": "smoke"})
 SMOKE = ("--config", "scale=smoke")
 
 
@@ -22,19 +25,22 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_figures_and_their_tables_exist(finished: Path) -> None:
     figures = finished / "figures" / "smoke"
-    assert (figures / "core.pdf").read_bytes().startswith(b"%PDF")
-    assert (figures / "core.png").read_bytes().startswith(b"\x89PNG")
+    for figure in MATRIX.figures:
+        assert (figures / f"{figure}.pdf").read_bytes().startswith(b"%PDF")
+        assert (figures / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
+        drawn = pd.read_csv(figures / f"{figure}.csv")
+        ours = drawn.loc[drawn["series"] == "ours", "condition"].unique()
+        assert sorted(ours) == sorted(MATRIX.figure_conditions(figure, "3m"))
     drawn = pd.read_csv(figures / "core.csv")
-    assert sorted(drawn.loc[drawn["series"] == "ours", "condition"].unique()) == CONDITIONS
+    assert sorted(drawn.loc[drawn["series"] == "ours", "condition"].unique()) == CORE
     assert set(drawn.loc[drawn["series"] == "demonstrations", "condition"]) == {"dm2_ippo_demo", "dm2_qmix_demo"}
 
 
 def test_curves_hold_every_run_to_its_end(finished: Path) -> None:
     curves = pd.read_csv(finished / "results" / "smoke" / "learning_curves.csv")
     runs = curves.groupby(["condition", "seed"])["env_steps"].agg(["min", "max", "size"])
-    assert sorted(runs.index.get_level_values("condition").unique()) == CONDITIONS
-    assert len(runs) == 12
-    assert (runs["max"] >= 4_000).all()
+    assert sorted(runs.index) == sorted((run.condition, run.seed) for run in MATRIX.learners)
+    assert (runs["max"] >= 1_200).all()
     assert curves["win_rate"].between(0, 1).all()
     assert set(curves["scale"]) == {"smoke"}
     assert curves["backend"].str.contains("simulator").all()
@@ -47,20 +53,21 @@ def test_the_two_seeds_differ(finished: Path) -> None:
 
 
 def test_each_run_directory_is_complete_and_says_what_made_it(finished: Path) -> None:
-    for condition in CONDITIONS:
+    for condition in MATRIX.scale.conditions("3m"):
         run = finished / "results" / "smoke" / "runs" / "3m" / condition / "seed-112358"
         settings = RunSettings.from_yaml(run / "settings.yaml")
-        assert (settings.condition, settings.seed, settings.env_steps) == (condition, 112358, 4_000)
+        assert (settings.condition, settings.seed, settings.env_steps) == (condition, 112358, 1_200)
         assert len(list((run / "policies").glob("*.safetensors"))) == 10
-        assert (run / "run.json").is_file()
+        absolute = json.loads((run / "run.json").read_text())["absolute_metric"]
+        assert absolute["best"]["n_episodes"] == absolute["last"]["n_episodes"] == 80
         assert "env steps" in (run / "log.txt").read_text()
 
 
 def test_demonstrations_are_sampled_once_and_measured(finished: Path) -> None:
     archives = list((finished / "results" / "smoke" / "demonstrations" / "3m").glob("*.npz"))
-    assert len(archives) == 2
+    assert sorted(path.stem for path in archives) == sorted(name for _, name in MATRIX.demonstrations)
     table = pd.read_csv(finished / "results" / "smoke" / "demonstrations.csv")
-    assert sorted(table["condition"]) == ["dm2_ippo_demo", "dm2_qmix_demo"]
+    assert sorted(table["condition"]) == sorted(MATRIX.conditions_with_demonstrations)
     assert table["win_rate"].between(0, 1).all()
 
 
