@@ -153,17 +153,6 @@ class Scale(Settings):
     maps: dict[str, Layer] = Field(default_factory=dict)
     """Part of RunSettings by map at this scale."""
 
-    @model_validator(mode="after")
-    def _lists_are_filled_and_name_each_once(self) -> Self:
-        lists = {"seeds": self.seeds, "runs": tuple(self.runs)}
-        lists |= {f"runs.{one}": self.conditions(one) for one in self.map_names}
-        for key, values in lists.items():
-            if not values:
-                raise ValueError(f"{key}: found none, expected at least one")
-            if twice := [value for i, value in enumerate(values) if value in values[:i]]:
-                raise ValueError(f"{key}: found {twice[0]!r} twice, expected each once")
-        return self
-
     def conditions(self, map_name: str) -> tuple[str, ...]:
         """The conditions run on a map, with all seeds or one."""
         return (*self.runs.get(map_name, ()), *self.single_seed_runs.get(map_name, ()))
@@ -172,6 +161,17 @@ class Scale(Settings):
     def map_names(self) -> tuple[str, ...]:
         """The maps that anything is run on."""
         return tuple(dict.fromkeys([*self.runs, *self.single_seed_runs]))
+
+    @model_validator(mode="after")
+    def _lists_are_filled_and_name_each_once(self) -> Self:
+        lists: dict[str, tuple[int | str, ...]] = {"seeds": self.seeds, "runs": self.map_names}
+        lists |= {f"runs.{map_name}": self.conditions(map_name) for map_name in self.map_names}
+        for key, values in lists.items():
+            if not values:
+                raise ValueError(f"{key}: found none, expected at least one")
+            if twice := [value for i, value in enumerate(values) if value in values[:i]]:
+                raise ValueError(f"{key}: found {twice[0]!r} twice, expected each once")
+        return self
 
 
 @dataclass(frozen=True, order=True)

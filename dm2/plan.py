@@ -43,7 +43,7 @@ class Throughput:
         rows: list[dict[str, str]] = []
         if path.is_file():
             with open(path, encoding="utf-8", newline="") as file:
-                rows = [row for row in csv.DictReader(file) if row.get("threads") == "1"]
+                rows = [row for row in csv.DictReader(file) if row.get("threads") == "1" and row.get("runs", "1") == "1"]
         if not rows:
             raise SettingsError(f"{path}: found no throughput on one thread; benchmarks/throughput.py --csv writes it")
         return cls({row["part"]: float(row["env_steps_per_second"]) for row in rows}, rows[0]["map_name"])
@@ -107,4 +107,4 @@ def _line(cost: Cost, throughput: Throughput) -> str:
 
 
 def _round(hours: float) -> str:
-    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.1f}" if hours >= 0.1 else f"{hours:.2f}"
+    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.1f}" if hours >= 0.1 else f"{hours:.1g}"

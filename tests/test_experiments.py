@@ -325,9 +325,7 @@ def test_archives_that_differ_in_any_key_have_different_names() -> None:
     for condition in ("dm2_ippo_demo", "dm2_ippo_demo_50", "dm2_qmix_demo"):
         for layer in [*layers, *([{"epsilon": 0.5}] if condition == "dm2_qmix_demo" else [])]:
             matrix = load("smoke", runs={"3m": [condition]}, maps={"3m": {"demonstrations": layer}})
-            archive = matrix.demonstration_settings(Run("3m", condition, 1))
-            assert archive is not None
-            names.append(archive.name)
+            names += [archive.name for archive in matrix.demonstrations.values()]
     assert len(set(names)) == len(names) == 3 * len(layers) + 1
 
 
@@ -353,6 +351,10 @@ def test_archives_that_differ_in_any_key_have_different_names() -> None:
         ({"runs": {}}, "runs: found none, expected at least one"),
         ({"runs": {"3m": []}}, "runs.3m: found none, expected at least one"),
         ({"runs": {"3m": ["ippo", "qmix", "ippo"]}}, "runs.3m: found 'ippo' twice, expected each once"),
+        (
+            {"runs": {"3m": ["ippo"]}, "single_seed_runs": {"3m": ["ippo"]}},
+            "runs.3m: found 'ippo' twice, expected each",
+        ),
         ({"defaults": {"ippo": {"gamma": 2}}}, "condition 'ippo' on '3m' at scale 'quick': ippo.gamma"),
         ({"defaults": {"demonstrations": {"joint": False}}}, "independent experts need 3 different seeds"),
         (

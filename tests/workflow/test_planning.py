@@ -5,7 +5,9 @@ import resource
 from pathlib import Path
 
 import pytest
-from snakemake_run import snakemake
+from snakemake_run import REPOSITORY, snakemake
+
+from dm2.experiments import Matrix
 
 
 def planned(output: str) -> dict[str, int]:
@@ -32,7 +34,8 @@ def test_planning_says_in_seconds_what_a_scale_costs(tmp_path: Path, scale: str)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     jobs = planned(done.stdout)
     runs = jobs["train_expert"] + jobs["train_dm2"]
-    env_steps = runs * {"paper": 10_050_000, "smoke": 1_200}[scale]
+    matrix = Matrix.load(REPOSITORY / "config", {"scale": scale})
+    env_steps = sum(matrix.settings(run).env_steps for run in matrix.runs)
     said = re.search(r"^Scale (\w+), from nothing: (\S+) runs, (\S+) env steps, about (\S+) core", done.stdout, re.M)
     assert said is not None, done.stdout
     assert said.groups()[:3] == (scale, f"{runs:,}", f"{env_steps:,}")
