@@ -43,7 +43,8 @@ class Throughput:
         rows: list[dict[str, str]] = []
         if path.is_file():
             with open(path, encoding="utf-8", newline="") as file:
-                rows = [row for row in csv.DictReader(file) if row.get("threads") == "1" and row.get("runs", "1") == "1"]
+                alone = [row for row in csv.DictReader(file) if row.get("runs", "1") == "1"]
+            rows = [row for row in alone if row.get("threads") == "1"]
         if not rows:
             raise SettingsError(f"{path}: found no throughput on one thread; benchmarks/throughput.py --csv writes it")
         return cls({row["part"]: float(row["env_steps_per_second"]) for row in rows}, rows[0]["map_name"])
