@@ -326,6 +326,18 @@ def _parse_record(path: Path, text: str | bytes) -> dict[str, Any]:
     return record
 
 
+def check_record(path: str | os.PathLike[str], record: Mapping[str, Any], **types: type) -> None:
+    """Refuse a record in which a key is missing or its value of another type.
+
+    Raises:
+        StorageError: so it is; the message names file and key.
+    """
+    for key, expected in types.items():
+        if not isinstance(record.get(key), expected):
+            found = f"a {type(record[key]).__name__}" if key in record else "nothing"
+            raise StorageError(_damaged(Path(path), f"its {key} is {found}, expected a {expected.__name__}"))
+
+
 def _damaged(path: Path, found: str) -> str:
     return f"{path}: damaged, or no file of dm2: {found}; restore it from a copy, or delete it and make it again"
 
