@@ -135,8 +135,9 @@ def _check_metrics(metrics: pd.DataFrame, path: Path, env_steps: int) -> None:
     for column in EVALUATION:
         numbers = pd.to_numeric(metrics[column], errors="coerce")
         if not np.isfinite(numbers).all():
-            found = metrics.loc[~np.isfinite(numbers), column].iloc[0]
-            raise ResultsError(f"{path}: {column} is {found}, expected a number; train it again")
+            row = int(np.argmin(np.isfinite(numbers)))
+            found, at = metrics[column].iloc[row], metrics["env_steps"].iloc[row]
+            raise ResultsError(f"{path}: {column} is {found} at {at} env steps, expected a number; train it again")
     steps = metrics["env_steps"].to_numpy()
     if not (np.diff(steps) > 0).all():
         at = int(np.argmin(np.diff(steps) > 0))

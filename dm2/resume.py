@@ -179,7 +179,7 @@ def changes_since_start(run: RunDirectory, identity: Identity) -> list[str]:
 
     Damaged checkpoints tell nothing.
     """
-    records = [read_json(run.record)] if run.record.exists() else []
+    records: list[Identity] = [read_json(run.record)] if run.record.exists() else []
     for path in checkpoints(run):
         with contextlib.suppress(StorageError):
             records.append(_read_checkpoint(path)[1])

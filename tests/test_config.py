@@ -50,7 +50,7 @@ def test_written_settings_are_read_back_equal(tmp_path: Path) -> None:
 )
 def test_no_bytes_pass_as_settings(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "settings.yaml").write_bytes(content)
-    with pytest.raises(SettingsError, match="settings.yaml: "):
+    with pytest.raises(SettingsError, match=r"settings.yaml: "):
         RunSettings.from_yaml(tmp_path / "settings.yaml")
 
 
@@ -65,7 +65,7 @@ def test_yaml_that_stands_for_gigabytes_makes_a_short_error(tmp_path: Path) -> N
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="none.yaml: cannot be read"):
+    with pytest.raises(SettingsError, match=r"none.yaml: cannot be read"):
         RunSettings.from_yaml(tmp_path / "none.yaml")
 
 

@@ -1,7 +1,7 @@
 """A Slurm of one node, this machine: Debian's packages without munge, database or systemd.
 
-As a program it runs a command while that Slurm is up: `python tests/slurm/one_node.py sinfo`. Its configuration must lie
-in Slurm's own folder, since jobs of the executor plugin lose the variables that would name another one; where a
+As a program it runs a command while that Slurm is up: `python tests/slurm/one_node.py sinfo`. Its configuration lies in
+Slurm's own folder, since jobs of the executor plugin lose the variables that would name another one; where a
 configuration is there already, nothing is touched.
 """
 
