@@ -2,10 +2,10 @@
 
     python benchmarks/soak.py SETTINGS [--demonstrations ARCHIVE] [--seconds-between 10] [--csv FILE] [--figure FILE]
 
-SETTINGS is a run's settings file (`dm2 settings 5m_vs_6m ippo --scale paper --output settings.yaml`); its `env_steps` say
-how long the soak is. The run trains in a process of its own and a temporary folder. Its resident memory is read every
-few seconds; growth is the median of the last quarter of the samples less that of the second quarter, which leaves out
-the start, when buffers fill.
+SETTINGS is a run's settings file (`dm2 settings 5m_vs_6m ippo --scale paper --output settings.yaml`), whose `env_steps`
+say how long the soak is. The run trains in a process of its own and a temporary folder. Its resident memory is read
+every few seconds; growth is the median of the last quarter of the samples less that of the second quarter, which leaves
+out the start, when buffers fill.
 """
 
 from __future__ import annotations

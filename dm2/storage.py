@@ -189,7 +189,7 @@ def save_tensors(
         ValueError: a tensor of a type that the format lacks, such as complex numbers.
     """
     flat = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
-    record = json.dumps(metadata or {}, sort_keys=True)
+    record = json.dumps(metadata or {})
     header: dict[str, Any] = {
         "__metadata__": {
             "format": "dm2",

@@ -46,7 +46,9 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 def same_results(run: RunDirectory, other: RunDirectory) -> None:
-    assert rows_of(run.metrics) == rows_of(other.metrics)
+    rows, expected = rows_of(run.metrics), rows_of(other.metrics)
+    assert rows == expected
+    assert list(rows[0]) == list(expected[0])  # the columns' order too
     for percent in SETTINGS.policy_percents:
         assert run.policy(percent).read_bytes() == other.policy(percent).read_bytes()
 
