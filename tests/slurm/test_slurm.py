@@ -1,4 +1,4 @@
-"""The workflow on a cluster: scale smoke on a real Slurm of one node that cancels a job, preempts one and drains its node.
+"""The workflow on a cluster: scale smoke on a Slurm of one node; jobs are cancelled and preempted, the node is drained.
 
 Opt in with `make test-slurm`; needs Debian and its superuser.
 """
