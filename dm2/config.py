@@ -10,6 +10,7 @@ This module imports neither torch nor numba, so that `dm2 --help` and the planni
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -26,6 +27,10 @@ Percent = Annotated[int, Field(ge=1, le=100)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1)]
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 200
+"""How errors show what they found: a few bytes of YAML can stand for gigabytes."""
 
 SCRIPTED_POLICIES = ("heuristic", "random")
 """Policies that nobody trains; see dm2.scripted."""
@@ -91,15 +96,17 @@ def _explain(source: str, error: Any) -> str:
     key = ".".join(str(part) for part in error["loc"])
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] not in ("value_error", "missing"):
-        message = f"{message}, found {error['input']!r}"
+        message = f"{message}, found {_SHORT.repr(error['input'])}"
     return f"{source}: {key}: {message}" if key else f"{source}: {message}"
 
 
 def read_yaml(path: str | Path) -> Any:
-    """The content of a YAML file; a file that is no YAML is refused by name."""
+    """The content of a YAML file, read without running code; a file that is no YAML is refused by name."""
     try:
         return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read ({error.strerror}); expected a readable file") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise SettingsError(f"{path}: not readable as YAML: {error}") from None
 
 

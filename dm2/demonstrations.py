@@ -17,6 +17,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,7 +32,7 @@ import numpy as np
 from dm2.checks import check_shape
 from dm2.config import RunSettings, SettingsError
 from dm2.randomness import stream
-from dm2.storage import StorageError, atomic_write
+from dm2.storage import MAX_HEADER_BYTES, StorageError, atomic_write
 
 if TYPE_CHECKING:  # torch takes seconds to import, and reading the metadata does not need it
     from dm2.backends import BatchedEnv, EnvSpec
@@ -40,6 +42,13 @@ FORMAT = "dm2 demonstrations"
 FORMAT_VERSION = 2  # since 2 with avail_actions
 BATTLES_AT_ONCE = 250
 MAX_DEFLATE_RATIO = 1100  # deflate cannot shrink anything by more than about 1032
+
+_UNREADABLE = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, OverflowError),
+    RuntimeError,  # claims to be encrypted, packed in another way, or nested without end
+    *(SyntaxError, TypeError, tokenize.TokenError),  # the .npy header is no header
+)
+"""What reading a damaged archive raises."""
 
 _ARRAYS: dict[str, np.dtype[Any]] = {
     "lengths": np.dtype(np.int64),
@@ -207,7 +216,7 @@ class _Archive:
             self.zip = zipfile.ZipFile(self.path)
         except OSError as error:
             raise StorageError(f"{self.path}: cannot be read ({error.strerror}); expected a readable file") from error
-        except zipfile.BadZipFile as error:
+        except _UNREADABLE as error:
             raise StorageError(self._damaged(str(error))) from error
         return self
 
@@ -266,6 +275,8 @@ class _Archive:
             info = self.zip.getinfo(f"{name}.npy")
         except KeyError:
             raise StorageError(self._damaged(f"it holds no array {name!r}")) from None
+        if name == "metadata" and info.file_size > MAX_HEADER_BYTES:
+            raise StorageError(self._damaged(f"its metadata claims {info.file_size} bytes"))
         if info.file_size > MAX_DEFLATE_RATIO * (info.compress_size + 1):
             raise StorageError(
                 self._damaged(f"{name} claims {info.file_size} bytes, packed into {info.compress_size}: impossible")
@@ -275,7 +286,7 @@ class _Archive:
                 found = self._header(name, member, info.file_size)
                 self._check_type(name, found, dtype, shape)
                 return np.frombuffer(bytearray(member.read()), dtype).reshape(found[0])
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError) as error:
+        except (OSError, *_UNREADABLE) as error:
             raise StorageError(self._damaged(f"{name} cannot be read ({error})")) from error
 
     def _header(self, name: str, member: IO[bytes], size: int) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 
 class UserError(Exception):
@@ -17,5 +18,21 @@ def report_errors() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        _leave(str(error))
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        _leave(
+            f"out of memory ({error}); files are as they were. Give the job more memory, or make the run smaller,"
+            " and start the same command again: a training goes on from its last checkpoint"
+        )
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out: torch says so in the text of a RuntimeError."""
+    return isinstance(error, MemoryError) or "allocate memory" in str(error)
+
+
+def _leave(message: str) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(1)

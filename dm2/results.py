@@ -31,7 +31,7 @@ from dm2.statistics import (
     steps_to_threshold,
     stratified_bootstrap,
 )
-from dm2.storage import atomic_write
+from dm2.storage import atomic_write, check_record, read_json, sha256_of_file
 
 IDENTITY = ["scale", "backend", "map_name", "condition", "seed"]
 EVALUATION = [
@@ -67,7 +67,7 @@ def read_table(path: Path, columns: Sequence[str], may_be_empty: bool = False) -
         raise ResultsError(f"{path}: not found, expected a table with the columns {', '.join(columns)}; make it first")
     try:
         frame = pd.read_csv(path)
-    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
+    except (OSError, ValueError, OverflowError) as error:  # no table at all, cut in its middle, or no text
         raise ResultsError(f"{path}: not readable as a table ({error}); make it again") from None
     missing = [column for column in columns if column not in frame.columns]
     if missing:
@@ -97,6 +97,7 @@ def read_run(run_directory: Path) -> pd.DataFrame:
     """
     settings = _settings(run_directory)
     path = run_directory / "metrics.csv"
+    _check_digest(path, run_directory / "run.json")
     metrics = read_table(path, EVALUATION)
     _check_metrics(metrics, path, settings.env_steps)
     for column in IDENTITY:
@@ -117,7 +118,26 @@ def _settings(run_directory: Path) -> RunSettings:
     return RunSettings.from_yaml(path)
 
 
+def _check_digest(metrics: Path, record: Path) -> None:
+    """Refuse a table that is not the one its run wrote, where the run's record stands beside it."""
+    if not (metrics.exists() and record.exists()):
+        return
+    content = read_json(record)
+    check_record(record, content, sha256=dict)
+    if content["sha256"].get("metrics") != sha256_of_file(metrics):
+        raise ResultsError(
+            f"{metrics}: not as the run wrote it, by the checksum in {record.name} beside it;"
+            " restore it from a copy, or delete it and train again"
+        )
+
+
 def _check_metrics(metrics: pd.DataFrame, path: Path, env_steps: int) -> None:
+    for column in EVALUATION:
+        numbers = pd.to_numeric(metrics[column], errors="coerce")
+        if not np.isfinite(numbers).all():
+            row = int(np.argmin(np.isfinite(numbers)))
+            found, at = metrics[column].iloc[row], metrics["env_steps"].iloc[row]
+            raise ResultsError(f"{path}: {column} is {found} at {at} env steps, expected a number; train it again")
     steps = metrics["env_steps"].to_numpy()
     if not (np.diff(steps) > 0).all():
         at = int(np.argmin(np.diff(steps) > 0))
@@ -325,6 +345,7 @@ def _demonstration_row(run_directory: Path) -> dict[str, object] | None:
     if not path.is_file():
         raise ResultsError(f"{path}: not found, expected the demonstrations of {run_directory}; sample them first")
     metadata = read_metadata(path)
+    check_record(path, metadata, map_name=str, episodes=int, win_rate=float, return_mean=float)
     if metadata["map_name"] != settings.map_name:
         raise ResultsError(
             f"{path}: found demonstrations of {metadata['map_name']}, expected {settings.map_name}; sample them again"

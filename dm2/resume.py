@@ -14,7 +14,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dm2.storage import RunDirectory, StorageError, load_tensors, read_json, save_tensors
+from pydantic import TypeAdapter, ValidationError
+
+from dm2.storage import RunDirectory, StorageError, check_record, load_tensors, read_json, save_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -113,21 +115,36 @@ def load_checkpoint(
     problems = []
     for path in found:
         try:
-            tensors, record = load_tensors(path, kind=KIND)
+            tensors, found_identity, logbook = _read_checkpoint(path)
         except StorageError as error:
             problems.append((path, str(error)))
             continue
-        check_identity(path, record["identity"], identity)
+        check_identity(path, found_identity, identity)
         for damaged, problem in problems:
             warn(f"{problem}. Going on from {path.name} instead")
             damaged.replace(damaged.with_suffix(".damaged"))
-        return tensors, Logbook(**record["logbook"])
+        return tensors, logbook
     if not found:
         return None
     raise StorageError(
         "; ".join(problem for _, problem in problems)
         + ". No checkpoint of this run is whole: start it over with --fresh"
     )
+
+
+def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Identity, Logbook]:
+    """The learner's state, what made the checkpoint, and the logbook.
+
+    Raises:
+        StorageError: the file is damaged or no resume checkpoint.
+    """
+    tensors, record = load_tensors(path, kind=KIND)
+    check_record(path, record, identity=dict, logbook=dict)
+    try:
+        logbook = TypeAdapter(Logbook).validate_python(record["logbook"])
+    except ValidationError as error:
+        raise StorageError(f"{path}: its logbook cannot be used ({error.errors()[0]['msg']}); delete it") from None
+    return tensors, record["identity"], logbook
 
 
 def forget_checkpoints(run: RunDirectory) -> None:
@@ -162,10 +179,10 @@ def changes_since_start(run: RunDirectory, identity: Identity) -> list[str]:
 
     Damaged checkpoints tell nothing.
     """
-    records = [read_json(run.record)] if run.record.exists() else []
+    records: list[Identity] = [read_json(run.record)] if run.record.exists() else []
     for path in checkpoints(run):
         with contextlib.suppress(StorageError):
-            records.append(load_tensors(path, kind=KIND)[1]["identity"])
+            records.append(_read_checkpoint(path)[1])
     found = [{key: record.get(key) for key in identity} for record in records]
     return list(dict.fromkeys(line for record in found for line in differences(record, identity)))
 

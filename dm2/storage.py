@@ -189,7 +189,7 @@ def save_tensors(
         ValueError: a tensor of a type that the format lacks, such as complex numbers.
     """
     flat = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
-    record = json.dumps(metadata or {}, sort_keys=True)
+    record = json.dumps(metadata or {})
     header: dict[str, Any] = {
         "__metadata__": {
             "format": "dm2",
@@ -324,6 +324,18 @@ def _parse_record(path: Path, text: str | bytes) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise StorageError(_damaged(path, f"it holds a {type(record).__name__}, expected an object"))
     return record
+
+
+def check_record(path: str | os.PathLike[str], record: Mapping[str, Any], **types: type) -> None:
+    """Refuse a record in which a key is missing or its value of another type.
+
+    Raises:
+        StorageError: so it is; the message names file and key.
+    """
+    for key, expected in types.items():
+        if not isinstance(record.get(key), expected):
+            found = f"a {type(record[key]).__name__}" if key in record else "nothing"
+            raise StorageError(_damaged(Path(path), f"its {key} is {found}, expected a {expected.__name__}"))
 
 
 def _damaged(path: Path, found: str) -> str:

@@ -1,8 +1,12 @@
-"""Options of the suite: what needs a game or a GPU runs only on request."""
+"""Options of the suite: what needs a game, a GPU or a cluster runs only on request."""
 
 import pytest
 
-OPT_IN = {"starcraft": "run the tests that need StarCraft II", "device": "run the tests that need a GPU"}
+OPT_IN = {
+    "starcraft": "run the tests that need StarCraft II",
+    "device": "run the tests that need a GPU",
+    "slurm": "run the tests that install and start Slurm (Debian, as root)",
+}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,7 +1,10 @@
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from dm2.config import (
@@ -33,6 +36,43 @@ def test_written_settings_are_read_back_equal(tmp_path: Path) -> None:
     settings.to_yaml(tmp_path / "settings.yaml")
     assert RunSettings.from_yaml(tmp_path / "settings.yaml") == settings
     assert "qmix" not in (tmp_path / "settings.yaml").read_text().splitlines()
+
+
+@given(
+    st.binary(max_size=60)
+    | st.text(st.sampled_from("{}[]&*!?:-,#|>'\"%@ \n\t0a.~é"), max_size=40).map(str.encode)
+    | st.sampled_from([b"{" * 5000, b"- " * 5000, b"9" * 5000, b"2001-99-99", b"!!python/object/apply:os.abort []"])
+)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=int(os.environ.get("DM2_FUZZ_EXAMPLES", "200")),
+    deadline=None,
+)
+def test_no_bytes_pass_as_settings(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "settings.yaml").write_bytes(content)
+    with pytest.raises(SettingsError, match=r"settings.yaml: "):
+        RunSettings.from_yaml(tmp_path / "settings.yaml")
+
+
+def test_yaml_that_stands_for_gigabytes_makes_a_short_error(tmp_path: Path) -> None:
+    nested = "[lol, lol]"
+    for name in (f"a{number}" for number in range(60)):
+        nested = f"[&{name} {nested}, *{name}]"  # twice as much each time
+    (tmp_path / "settings.yaml").write_text(f"map_name: {nested}\n")
+    with pytest.raises(SettingsError, match="map_name: Input should be a valid string") as error:
+        RunSettings.from_yaml(tmp_path / "settings.yaml")
+    assert len(str(error.value)) < 10_000
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"none.yaml: cannot be read"):
+        RunSettings.from_yaml(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("name", ["../3m", "a/b", "..", "/etc", "a\n", "a\0", "", "a b", "~"])
+@pytest.mark.parametrize("key", ["scale", "map_name", "condition", "backend"])
+def test_a_name_is_no_path(key: str, name: str) -> None:
+    assert f"{key}: String should match pattern" in refused(**{key: name})
 
 
 def test_unknown_key_names_file_key_and_nearest_valid_one() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,8 @@ import numpy as np
 import pytest
 import torch
 from fake_env import FakeEnv, FakeSpec
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from dm2.demonstrations import AgentDemonstrations, Demonstrations, assign, read_metadata, sample_demonstrations
@@ -187,6 +190,81 @@ def test_refuses_flipped_bits(archive: Path) -> None:
     content[info.header_offset + 80 + info.compress_size // 2] ^= 0xFF
     archive.write_bytes(content)
     refused(archive, "damaged.*obs_1")
+
+
+def read_or_refused(path: Path, content: bytes) -> Demonstrations | None:
+    """What the reader makes of bytes: nothing else than demonstrations or a refusal that names the file."""
+    path.write_bytes(content)
+    try:
+        return Demonstrations.load(path, SPEC)  # type: ignore[arg-type]
+    except StorageError as error:
+        assert str(path) in str(error)
+        return None
+
+
+FUZZ = settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=int(os.environ.get("DM2_FUZZ_EXAMPLES", "200")),
+    deadline=None,
+)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2**20), st.integers(0, 7)), min_size=1, max_size=3))
+@FUZZ
+def test_flipped_bits_are_found_or_harmless(tmp_path: Path, flips: list[tuple[int, int]]) -> None:
+    original = sample()
+    original.save(tmp_path / "set.npz")
+    content = bytearray((tmp_path / "set.npz").read_bytes())
+    for place, bit in flips:
+        content[place % len(content)] ^= 1 << bit
+    found = read_or_refused(tmp_path / "set.npz", bytes(content))
+    assert found is None or found.fingerprint == original.fingerprint
+
+
+NPY_HEADER = st.one_of(
+    st.binary(max_size=30),
+    st.fixed_dictionaries(
+        {
+            "descr": st.sampled_from(["<i8", "<f4", "|u1", "|O", "<U9999999", "[('a', 'O')]", "<V8", "M8[s]"]),
+            "fortran_order": st.booleans(),
+            "shape": st.lists(st.integers(-2, 2**64), max_size=3).map(tuple),
+        }
+    ).map(lambda header: repr(header).encode()),
+    st.sampled_from([b"(" * 5000, b"{" * 5000, b"9" * 5000, b"__import__('os').abort()"]),
+)
+
+
+def npy(header: bytes, data: bytes) -> bytes:
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + data
+
+
+@given(
+    st.sampled_from(["metadata", "lengths_0", "obs_0", "actions_1"]),
+    st.binary(max_size=60) | st.builds(npy, NPY_HEADER, st.binary(max_size=16)),
+)
+@FUZZ
+def test_no_hostile_array_gets_past_the_reader(tmp_path: Path, name: str, content: bytes) -> None:
+    sample().save(tmp_path / "set.npz")
+    with zipfile.ZipFile(tmp_path / "set.npz") as file:
+        members = {each: file.read(each) for each in file.namelist()}
+    hostile = io.BytesIO()
+    with zipfile.ZipFile(hostile, "w") as file:
+        for each, good in members.items():
+            file.writestr(each, content if each == f"{name}.npy" else good)
+        file.writestr("../../outside.npy", content)  # nobody asks for it, so nobody unpacks it
+    assert read_or_refused(tmp_path / "set.npz", hostile.getvalue()) is None
+    assert {path.name for path in tmp_path.iterdir()} == {"set.npz"}
+
+
+@given(st.binary(max_size=200))
+@FUZZ
+def test_no_bytes_get_past_the_reader_or_crash_it(tmp_path: Path, content: bytes) -> None:
+    assert read_or_refused(tmp_path / "set.npz", content) is None
+
+
+def test_refuses_metadata_that_would_fill_the_memory(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dm2.demonstrations.MAX_HEADER_BYTES", 100)
+    refused(archive, "its metadata claims [0-9]+ bytes")
 
 
 def test_refuses_numbers_that_are_not_finite(archive: Path) -> None:

@@ -1,8 +1,11 @@
+import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from dm2.config import DemonstrationSource, DiscriminatorSettings, IPPOSettings, RunSettings, SettingsError
 from dm2.demonstrations import AgentDemonstrations, Demonstrations
@@ -20,6 +23,7 @@ from dm2.results import (
     summarise,
     write_table,
 )
+from dm2.storage import sha256_of_file, write_json
 
 SOURCE = DemonstrationSource(expert="ippo", episodes=2, checkpoint_percent=50)
 
@@ -53,6 +57,41 @@ def write_run(
     metrics = metrics.assign(**{key: changes[key] for key in ("backend",) if key in changes})
     metrics.to_csv(directory / "metrics.csv", index=False)
     return directory
+
+
+def record_checksum(run: Path) -> None:
+    write_json(run / "run.json", {"sha256": {"metrics": sha256_of_file(run / "metrics.csv")}})
+
+
+def test_a_table_other_than_the_one_its_run_wrote_is_refused(tmp_path: Path) -> None:
+    run = write_run(tmp_path)
+    record_checksum(run)
+    whole = (run / "metrics.csv").read_bytes()
+    assert len(read_run(run)) == 3
+    for index in range(0, len(whole), 7):
+        (run / "metrics.csv").write_bytes(whole[:index] + bytes([whole[index] ^ (1 << index % 8)]) + whole[index + 1 :])
+        with pytest.raises(ResultsError, match=r"metrics.csv: not as the run wrote it"):
+            read_run(run)
+        (run / "metrics.csv").write_bytes(whole[:index])
+        with pytest.raises(ResultsError, match=r"metrics.csv: not as the run wrote it"):
+            read_run(run)
+
+
+@given(st.binary(max_size=60) | st.text(st.sampled_from('0123456789.,-e"\n naif'), max_size=60).map(str.encode))
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=int(os.environ.get("DM2_FUZZ_EXAMPLES", "100")),
+    deadline=None,
+)
+def test_no_bytes_pass_as_metrics(tmp_path: Path, content: bytes) -> None:
+    run = tmp_path / "3m" / "ippo" / "seed-1"
+    if not run.exists():
+        write_run(tmp_path)
+    header = (",".join(EVALUATION) + "\n").encode()
+    for damaged in (content, header + content):  # seven more columns would have to fit by chance
+        (run / "metrics.csv").write_bytes(damaged)
+        with pytest.raises(ResultsError, match=r"metrics.csv: "):
+            read_run(run)
 
 
 def test_read_run_puts_the_identity_first_and_leaves_the_clock_out(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from dm2.storage import (
     StorageError,
     atomic_path,
     atomic_write,
+    check_record,
     copy_file,
     load_tensors,
     read_json,
@@ -208,6 +209,38 @@ def test_sha256_is_that_of_the_bytes(tmp_path: Path) -> None:
     assert sha256_of_file(tmp_path / "copy") == digest
     with pytest.raises(StorageError, match="gone: cannot be read"):
         sha256_of_file(tmp_path / "gone")
+
+
+def test_a_record_must_have_its_keys_and_types() -> None:
+    check_record("run.json", {"percent": 5, "settings": {}}, percent=int, settings=dict)
+    with pytest.raises(StorageError, match=r"run.json: damaged.*its percent is a str, expected a int"):
+        check_record("run.json", {"percent": "5"}, percent=int)
+    with pytest.raises(StorageError, match="its settings is nothing, expected a dict"):
+        check_record("run.json", {}, settings=dict)
+
+
+JSON_BYTES = st.one_of(
+    st.binary(max_size=100),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+        max_leaves=8,
+    ).map(lambda record: json.dumps(record).encode()),
+)
+
+
+@given(JSON_BYTES)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=int(os.environ.get("DM2_FUZZ_EXAMPLES", "100")),
+    deadline=None,
+)
+def test_any_bytes_are_a_record_or_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "run.json").write_bytes(content)
+    try:
+        assert read_json(tmp_path / "run.json") == json.loads(content) or b"NaN" in content
+    except StorageError as error:
+        assert f"{tmp_path}/run.json: damaged" in str(error)
 
 
 # --- tensor files --------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Tests of dm2.training and dm2.resume: the loop's bookkeeping, and runs that are killed, damaged or asked to stop."""
 
+import contextlib
 import csv
 import json
 import os
@@ -9,11 +10,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
+import numpy as np
 import pytest
 import torch
 from test_storage import LimitedFileSize
@@ -24,15 +26,16 @@ from dm2.backends import BatchedEnv, env_spec, make_env
 from dm2.config import RunSettings
 from dm2.demonstrations import Demonstrations, sample_demonstrations
 from dm2.distribution_matching import DistributionMatching
+from dm2.errors import report_errors
 from dm2.experiments import merge
 from dm2.ippo import IPPO
 from dm2.progress import ProgressReport
 from dm2.provenance import provenance
 from dm2.randomness import stream
-from dm2.resume import Logbook, checkpoints, differences
+from dm2.resume import Logbook, changes_since_start, checkpoints, differences, load_checkpoint
 from dm2.rollout import Episodes
 from dm2.self_imitation import SelfImitation
-from dm2.storage import RunDirectory, StorageError, load_tensors
+from dm2.storage import RunDirectory, StorageError, load_tensors, save_tensors
 from dm2.training import EXIT_INTERRUPTED, Learner, StopSignals, TrainingDiverged, TrainingInterrupted, build_learner
 
 TESTS = Path(__file__).parent
@@ -46,7 +49,9 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 def same_results(run: RunDirectory, other: RunDirectory) -> None:
-    assert rows_of(run.metrics) == rows_of(other.metrics)
+    rows, expected = rows_of(run.metrics), rows_of(other.metrics)
+    assert rows == expected
+    assert list(rows[0]) == list(expected[0])  # the columns' order too
     for percent in SETTINGS.policy_percents:
         assert run.policy(percent).read_bytes() == other.policy(percent).read_bytes()
     assert run.best_policy.read_bytes() == other.best_policy.read_bytes()
@@ -360,6 +365,20 @@ def demonstrations(settings: RunSettings) -> Demonstrations:
     return sample_demonstrations([team], spec, make, seeds=[1], episodes=settings.demonstrations.episodes)
 
 
+def kill_in_training(run: RunDirectory, train: Callable[[], None]) -> None:
+    """Train in a process of its own and kill it some time after its first checkpoint, perhaps in the middle of one."""
+    child = os.fork()
+    if child == 0:
+        train()
+        os._exit(0)
+    while not checkpoints(run):
+        assert os.waitpid(child, os.WNOHANG) == (0, 0)
+        time.sleep(0.005)
+    time.sleep(random.Random(str(run.path)).uniform(0, 0.05))
+    os.kill(child, signal.SIGKILL)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+
+
 @pytest.fixture(params=LEARNERS)
 def condition(request: pytest.FixtureRequest) -> str:
     return request.param
@@ -378,6 +397,9 @@ def test_every_learner_goes_on_as_if_it_had_not_stopped(
     settings, archive = real_run(condition)
     stopped = RunDirectory(tmp_path / "stopped")
     build = training.build_learner
+    kill_in_training(
+        stopped, lambda: training.train(settings, stopped.path, demonstrations=archive, checkpoint_minutes=0)
+    )
     for updates in (1, 2, 4):
         monkeypatch.setattr(training, "build_learner", StoppingAfter(build, updates))
         with pytest.raises(TrainingInterrupted):
@@ -385,7 +407,7 @@ def test_every_learner_goes_on_as_if_it_had_not_stopped(
     monkeypatch.setattr(training, "build_learner", build)
     training.train(settings, stopped.path, demonstrations=archive)
     same_results(stopped, whole)
-    assert json.loads(stopped.record.read_text())["resumes"] == 3
+    assert json.loads(stopped.record.read_text())["resumes"] == 4
 
 
 def test_a_kill_while_pretraining_starts_it_over_and_the_first_row_tells_its_metrics(
@@ -513,6 +535,83 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(unkilled: RunDirectory, tmp
         run_toy(tmp_path, checkpoint_minutes=0.0)
     assert {path: path.read_bytes() for path in checkpoints(run)} == before
     assert not list(tmp_path.rglob("*.part"))
+    run_toy(tmp_path)
+    same_results(run, unkilled)
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, kib: int) -> Iterator[None]:
+    """A file system of so many KiB; the test is skipped where it cannot be mounted."""
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", folder], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("needs the right to mount a file system")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def remount(folder: Path, option: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{option}", folder], check=True)
+
+
+def test_a_disk_that_runs_full_stops_the_run_and_loses_nothing(unkilled: RunDirectory, tmp_path: Path) -> None:
+    with small_disk(tmp_path, kib=32):
+        run = RunDirectory(tmp_path)
+        with pytest.raises(StorageError, match=r"cannot be written \(No space left on device\).*same command again"):
+            run_toy(tmp_path, checkpoint_minutes=0.0)
+        assert checkpoints(run)
+        assert not list(tmp_path.rglob("*.part"))
+        remount(tmp_path, "size=10m")
+        run_toy(tmp_path)
+        same_results(run, unkilled)
+        assert json.loads(run.record.read_text())["resumes"] == 1
+
+
+def test_results_that_are_read_only_are_refused_until_they_are_not(unkilled: RunDirectory, tmp_path: Path) -> None:
+    with small_disk(tmp_path, kib=10_000):
+        run = stopped_run(tmp_path / "run")
+        remount(tmp_path, "ro")
+        with pytest.raises(StorageError, match=r"lock: cannot be locked \(Read-only file system\)"):
+            run_toy(run.path)
+        remount(tmp_path, "rw")
+        run_toy(run.path)
+        same_results(run, unkilled)
+
+
+@pytest.mark.parametrize("out_of_memory", [lambda: bytearray(2**62), lambda: np.ones(2**55), lambda: torch.ones(2**55)])
+def test_out_of_memory_ends_with_a_message_and_loses_nothing(
+    unkilled: RunDirectory, tmp_path: Path, capsys: pytest.CaptureFixture, out_of_memory: Callable[[], object]
+) -> None:
+    class Greedy(ToyLearner):
+        def learn(self, episodes):
+            if self.updates == 9:
+                out_of_memory()
+            return super().learn(episodes)
+
+    with pytest.raises(SystemExit) as stopped, report_errors():
+        run_toy(tmp_path, Greedy(), checkpoint_minutes=0.0)
+    assert stopped.value.code == 1
+    assert "error: out of memory (" in capsys.readouterr().err
+    run_toy(tmp_path)
+    same_results(RunDirectory(tmp_path), unkilled)
+    assert json.loads((tmp_path / "run.json").read_text())["resumes"] == 1
+
+
+def test_other_runtime_errors_keep_their_traceback() -> None:
+    with pytest.raises(RuntimeError, match="shape"), report_errors():
+        raise RuntimeError("shape '[2]' is invalid")
+
+
+def test_a_checkpoint_with_another_logbook_is_damaged(unkilled: RunDirectory, tmp_path: Path) -> None:
+    run = stopped_run(tmp_path)
+    newest = checkpoints(run)[0]
+    tensors, record = load_tensors(newest, kind="resume")
+    for changed in ({**record, "logbook": {"episodes": "many"}}, {**record, "identity": 3}, {}):
+        save_tensors(newest, tensors, kind="resume", metadata=changed)
+        assert changes_since_start(run, record["identity"]) == []
+        found = load_checkpoint(run, record["identity"], warn=lambda text: None)
+        assert found is not None and found[1].episodes < record["logbook"]["episodes"]
     run_toy(tmp_path)
     same_results(run, unkilled)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dm2.backends import EnvSpec, env_spec
 from dm2.config import RunSettings
 from dm2.policies import policy_from_state
-from dm2.storage import load_tensors, sha256_of_file
+from dm2.storage import check_record, load_tensors, sha256_of_file
 
 if TYPE_CHECKING:
     from dm2.rollout import Policy
@@ -49,6 +49,7 @@ def read_policy(path: Path, *, epsilon: float = 0.0, greedy: bool = False) -> Po
         UserError: the file cannot be used; the message names it.
     """
     tensors, metadata = load_tensors(path, kind="policy")
+    check_record(path, metadata, settings=dict, percent=int, env_steps=int)
     settings = RunSettings.from_mapping(metadata["settings"], str(path))
     spec = env_spec(settings.backend, settings.map_name)
     policy = policy_from_state(

@@ -46,5 +46,5 @@ rule train_expert:
         run=lambda wildcards, output: Path(output.record).parent,
         code=training_code,
     shell:
-        "python -m dm2.scripts.train --settings {input.settings:q} --run-directory {params.run:q}"
+        "exec python -m dm2.scripts.train --settings {input.settings:q} --run-directory {params.run:q}"
         " --fresh-if-changed --threads {threads} >> {log:q} 2>&1"

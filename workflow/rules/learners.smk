@@ -28,5 +28,5 @@ rule train_dm2:
         run=lambda wildcards, output: Path(output.record).parent,
         code=training_code,
     shell:
-        "python -m dm2.scripts.train --settings {input.settings:q} --demonstrations {input.demonstrations:q}"
+        "exec python -m dm2.scripts.train --settings {input.settings:q} --demonstrations {input.demonstrations:q}"
         " --run-directory {params.run:q} --fresh-if-changed --threads {threads} >> {log:q} 2>&1"

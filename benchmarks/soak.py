@@ -1,0 +1,102 @@
+"""Memory over the time of a long run: does it stay flat?
+
+    python benchmarks/soak.py SETTINGS [--demonstrations ARCHIVE] [--seconds-between 10] [--csv FILE] [--figure FILE]
+
+SETTINGS is a run's settings file (`dm2 settings 5m_vs_6m ippo --scale paper --output settings.yaml`), whose `env_steps`
+say how long the soak is. The run trains in a process of its own and a temporary folder. Its resident memory is read
+every few seconds; growth is the median of the last quarter of the samples less that of the second quarter, which leaves
+out the start, when buffers fill.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pandas as pd
+
+KIB_PER_MIB = 1024
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    with tempfile.TemporaryDirectory() as folder:
+        samples = soak(arguments, Path(folder))
+    if arguments.csv:
+        samples.to_csv(arguments.csv, index=False)
+    if arguments.figure:
+        draw(samples, arguments.figure)
+    print(verdict(samples))
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("settings", type=Path)
+    parser.add_argument("--demonstrations", type=Path)
+    parser.add_argument("--seconds-between", type=float, default=10.0)
+    parser.add_argument("--csv", type=Path)
+    parser.add_argument("--figure", type=Path)
+    return parser.parse_args()
+
+
+def soak(arguments: argparse.Namespace, run: Path) -> pd.DataFrame:
+    """Train the run to its end: one row per sample, wall_seconds, env_steps of the last evaluation, memory_mib."""
+    command = [sys.executable, "-m", "dm2.scripts.train", "--settings", arguments.settings, "--run-directory", run]
+    if arguments.demonstrations:
+        command += ["--demonstrations", arguments.demonstrations]
+    started, samples = time.monotonic(), []
+    process = subprocess.Popen(list(map(str, command)))
+    while process.poll() is None:
+        seconds = time.monotonic() - started
+        samples.append((round(seconds, 1), env_steps(run), resident_mib(process.pid)))
+        time.sleep(arguments.seconds_between)
+    if process.returncode != 0:
+        sys.exit(f"the run ended with exit code {process.returncode}")
+    return pd.DataFrame(samples, columns=["wall_seconds", "env_steps", "memory_mib"])
+
+
+def resident_mib(process: int) -> float:
+    """Resident memory of a process; 0 once it has ended."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    kib = next((int(line.split()[1]) for line in lines if line.startswith("VmRSS:")), 0)
+    return kib / KIB_PER_MIB
+
+
+def env_steps(run: Path) -> int:
+    """Where the run was at its last evaluation."""
+    for metrics in (run / "checkpoints" / "metrics.csv", run / "metrics.csv"):  # it moves when the run ends
+        with contextlib.suppress(OSError):
+            return int(pd.read_csv(metrics)["env_steps"].iloc[-1])
+    return 0
+
+
+def verdict(samples: pd.DataFrame) -> str:
+    """How much the memory grew, in one line."""
+    memory = samples.loc[samples["memory_mib"] > 0, "memory_mib"]
+    quarter = len(memory) // 4
+    growth = memory[-quarter:].median() - memory[quarter : 2 * quarter].median() if quarter else float("nan")
+    steps = samples["env_steps"].max()
+    return f"{len(memory)} samples to {steps:,} env steps: peak {memory.max():.0f} MiB, growth {growth:+.1f} MiB"
+
+
+def draw(samples: pd.DataFrame, path: Path) -> None:
+    """Memory against env steps."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 3), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(samples["env_steps"], samples["memory_mib"])
+    axes.set(xlabel="env steps", ylabel="resident memory (MiB)", ylim=(0, None))
+    figure.savefig(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""The workflow on a cluster: scale smoke on a Slurm of one node; jobs are cancelled and preempted, the node is drained.
+
+Opt in with `make test-slurm`; needs Debian and its superuser.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from one_node import NODE, one_node, why_not
+
+REPOSITORY = Path(__file__).parents[2]
+SMOKE = ("--config", "scale=smoke", "seeds=[112358]", "maps={3m: {rmappo: {ppo_epochs: 40}}}")  # slow: struck half-way
+ONE_NODE = (
+    *("--profile", "workflow/profiles/slurm", "--jobs", "40", "--latency-wait", "5"),
+    *("--slurm-status-command", "squeue", "--slurm-no-account", "--slurm-init-seconds-before-status-checks", "2"),
+    *("--default-resources", "slurm_partition=debug", "mem_mb=1024", "runtime=10"),
+)
+
+pytestmark = [pytest.mark.slurm, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
+
+
+class Workflow:
+    """The workflow in a folder of its own."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.folder = folder
+        folder.mkdir()
+        command = [sys.executable, "-m", "snakemake", "--directory", str(folder), *arguments, *SMOKE]
+        with open(folder / "messages.txt", "w") as messages:
+            self.process = subprocess.Popen(command, cwd=REPOSITORY, stdout=messages, stderr=subprocess.STDOUT)
+
+    def messages(self) -> str:
+        return (self.folder / "messages.txt").read_text()
+
+    def run(self, condition: str) -> Path:
+        return self.folder / "results" / "smoke" / "runs" / "3m" / condition / "seed-112358"
+
+    def wait_until(self, condition: Callable[[], bool], seconds: float = 180) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert self.process.poll() in (None, 0), self.messages()[-5000:]
+            assert time.monotonic() < deadline, self.messages()[-5000:]
+            time.sleep(0.1)
+
+    def wait_until_in_training(self, condition: str) -> str:
+        """The Slurm job of a run, once the run is in the middle of its training."""
+        self.wait_until((self.run(condition) / "checkpoints" / "metrics.csv").exists)
+        (job,) = jobs("RUNNING", condition)
+        return job
+
+    def finish(self) -> None:
+        """Wait for its end, which must be a good one."""
+        self.wait_until(lambda: self.process.poll() == 0, seconds=400)
+
+
+def slurm(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def jobs(state: str, word: str = "") -> list[str]:
+    """Ids of the Slurm jobs in a state whose comment, rule and wildcards, has the word."""
+    lines = [line.split("|") for line in slurm("squeue", "-h", "-t", "all", "-o", "%i|%T|%k").splitlines()]
+    return [job for job, found, comment in lines if found == state and word in comment]
+
+
+def set_node(state: str) -> None:
+    slurm("scontrol", "update", f"nodename={NODE}", f"state={state}", "reason=test")
+
+
+def cancel_a_job(workflow: Workflow) -> None:
+    slurm("scancel", workflow.wait_until_in_training("rmappo"))
+
+
+def drain_the_node(workflow: Workflow) -> None:
+    """No job starts until it resumes; those that run come to their end."""
+    set_node("drain")
+    workflow.wait_until(lambda: not jobs("RUNNING") and not jobs("COMPLETING"))
+    waiting = jobs("PENDING")
+    time.sleep(2)
+    assert waiting
+    assert not jobs("RUNNING")
+    set_node("resume")
+
+
+def preempt_a_job(workflow: Workflow) -> None:
+    """Slurm stops it and queues it again, to start two minutes later unless told otherwise."""
+    job = workflow.wait_until_in_training("dm2_ippo_demo")
+    slurm("scontrol", "requeue", job)
+    workflow.wait_until(lambda: job in jobs("PENDING"))
+    slurm("scontrol", "update", f"jobid={job}", "starttime=now")
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Workflow:
+    workflow = Workflow(tmp_path_factory.mktemp("local") / "run", "--cores", "2")
+    workflow.finish()
+    return workflow
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workflow]:
+    """A workflow that ended although jobs were cancelled and preempted and the node was drained."""
+    with one_node():
+        workflow = Workflow(tmp_path_factory.mktemp("cluster") / "run", *ONE_NODE)
+        try:
+            cancel_a_job(workflow)
+            drain_the_node(workflow)
+            preempt_a_job(workflow)
+            workflow.finish()
+            assert len(jobs("COMPLETED", "tables")) == 1  # short jobs in a group
+            yield workflow
+        finally:
+            workflow.process.kill()
+
+
+def test_the_tables_are_those_of_a_local_run(local: Workflow, cluster: Workflow) -> None:
+    for table in ("learning_curves.csv", "summary.csv", "demonstrations.csv", "claims.csv"):
+        made = [workflow.folder / "results" / "smoke" / table for workflow in (local, cluster)]
+        assert made[0].read_bytes() == made[1].read_bytes(), table
+
+
+def test_the_policies_are_those_of_a_local_run(local: Workflow, cluster: Workflow) -> None:
+    policies = [sorted(workflow.folder.rglob("policies/*.safetensors")) for workflow in (local, cluster)]
+    assert len(policies[0]) == len(policies[1]) == 60
+    assert [path.read_bytes() for path in policies[0]] == [path.read_bytes() for path in policies[1]]
+
+
+@pytest.mark.parametrize("condition", ["rmappo", "dm2_ippo_demo"])
+def test_a_run_that_was_stopped_went_on_from_its_checkpoint(cluster: Workflow, condition: str) -> None:
+    assert json.loads((cluster.run(condition) / "run.json").read_text())["resumes"] == 1
+
+
+def test_snakemake_sent_the_cancelled_job_again_and_slurm_the_preempted_one(cluster: Workflow) -> None:
+    assert len(re.findall("Trying to restart job", cluster.messages())) == 1
