@@ -15,7 +15,9 @@ import pytest
 from one_node import NODE, one_node, why_not
 
 REPOSITORY = Path(__file__).parents[2]
-SMOKE = ("--config", "scale=smoke", "seeds=[112358]", "maps={3m: {rmappo: {ppo_epochs: 40}}}")  # slow: struck half-way
+RUNS = "runs={3m: [ippo, qmix, rmappo, dm2_ippo_demo, dm2_qmix_demo, dm2_sil]}"
+SLOWLY = "maps={3m: {env_steps: 4_000, rmappo: {ppo_epochs: 40}}}"  # to be struck half-way
+SMOKE = ("--config", "scale=smoke", "seeds=[112358]", RUNS, SLOWLY)
 ONE_NODE = (
     *("--profile", "workflow/profiles/slurm", "--jobs", "40", "--latency-wait", "5"),
     *("--slurm-status-command", "squeue", "--slurm-no-account", "--slurm-init-seconds-before-status-checks", "2"),
