@@ -16,7 +16,9 @@ from one_node import NODE, one_node, why_not
 
 REPOSITORY = Path(__file__).parents[2]
 RUNS = "runs={3m: [ippo, qmix, rmappo, dm2_ippo_demo, dm2_qmix_demo, dm2_sil]}"
-SLOWLY = "maps={3m: {env_steps: 4_000, rmappo: {ppo_epochs: 40}, discriminator: {steps_per_update: 200}}}"  # to be struck half-way
+SLOWLY = (  # to be struck half-way
+    "maps={3m: {env_steps: 4_000, rmappo: {ppo_epochs: 40}, discriminator: {steps_per_update: 200}}}"
+)
 SMOKE = ("--config", "scale=smoke", "seeds=[112358]", RUNS, SLOWLY)
 ONE_NODE = (
     *("--profile", "workflow/profiles/slurm", "--jobs", "40", "--latency-wait", "5"),
