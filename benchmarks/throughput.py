@@ -6,7 +6,8 @@ Each part runs in a process of its own, so that its peak memory is its own. Figu
 steps per second of wall time and of processor time; only the first tells what a user gets, the second helps on a
 machine that does something else at the same time.
 
-simulator: 256 battles, random available actions, observations and availability included, on one thread and on two.
+simulator: 256 battles, random available actions, observations and availability included, on one thread and on two in
+turn; the ratio of the two is the median over pairs of laps.
 learners: one thread, alone and two runs side by side (their rates added up); collecting, learning and a share of the
 evaluations (one per 50,000 env steps, as in the paper).
 Every learner starts from a team that was trained for `--warm-up` env steps, because untrained teams die sooner, and
@@ -22,6 +23,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ import pandas as pd
 ROOT = Path(__file__).parents[1]
 PARTS = ("simulator", "ippo", "dm2_ippo_demo", "qmix", "rmappo")
 SEED = 112358
+SIMULATOR_LAPS = 15
 
 
 def main() -> None:
@@ -94,14 +97,17 @@ def measure_simulator(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Random play on one thread and on two."""
     from dm2.backends import make_env
 
-    rows = []
     draw = uniform_actions()
-    for threads in (1, 2):
-        env = make_env("simulator", arguments.map_name, 256, SEED, n_threads=threads, autoreset=True)
+    envs = [make_env("simulator", arguments.map_name, 256, SEED, n_threads=n, autoreset=True) for n in (1, 2)]
+    for env in envs:
         env.reset()
         play_randomly(env, draw, 100)  # compiled, and battles in all phases
-        laps = [timed(lambda env=env: play_randomly(env, draw, 400)) for _ in range(9)]
-        rows.append(row_of("simulator", arguments.map_name, threads, laps))
+    # In turn, so that whatever else slows the machine slows both.
+    laps = [[timed(lambda env=env: play_randomly(env, draw, 400)) for env in envs] for _ in range(SIMULATOR_LAPS)]
+    one, two = zip(*laps, strict=True)
+    rows = [row_of("simulator", arguments.map_name, threads + 1, of) for threads, of in enumerate((one, two))]
+    ratio = statistics.median(alone[1] / together[1] for alone, together in laps)
+    print(f"simulator: two threads {ratio:.2f} times one (median over {len(laps)} pairs of laps)", file=sys.stderr)
     return rows
 
 
@@ -204,7 +210,7 @@ def timed(work: Any) -> tuple[int, float, float]:
     return result, time.perf_counter() - wall, time.process_time() - processor
 
 
-def row_of(part: str, map_name: str, threads: int, laps: list[tuple[int, float, float]]) -> dict[str, Any]:
+def row_of(part: str, map_name: str, threads: int, laps: Sequence[tuple[int, float, float]]) -> dict[str, Any]:
     """One row of the table."""
     return {
         "part": part,

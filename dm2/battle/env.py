@@ -80,7 +80,8 @@ class BattleEnv:
         self._options = kernel.Options(seed, regeneration_pays, autoreset)
         # Plain threads: a compiled step leaves the interpreter free, and OpenMP's threads stay torch's own.
         self._actions = np.zeros((n_battles, self.spec.n_agents), dtype=np.int64)
-        self._shared = (self.world, self.battles, self._options, self._actions, kernel.new_board())
+        self._board = kernel.new_board()
+        self._shared = (self.world, self.battles, self._options, self._actions, self._board)
         self._helpers = Helpers(min(n_threads, n_battles) - 1, self._shared)
 
     def reset(self, episodes: np.ndarray | None = None) -> None:
@@ -104,7 +105,7 @@ class BattleEnv:
         self._actions[:] = actions
         self._helpers.wake()
         kernel.step_battles(*self._shared, False)
-        while not kernel.all_played(self.battles, self._shared[-1]):
+        while not kernel.all_played(self.battles, self._board):
             time.sleep(0)  # a helper has no processor: give way
 
     def _check(self, actions: np.ndarray) -> None:

@@ -23,10 +23,12 @@ NOBODY = -1
 GRAVE = -1e6  # where the dead stand: out of everybody's reach
 FIXED_POINT = 4096.0  # positions are multiples of 1/4096
 HALF_ROOT_3 = 0.8660254037844386
-PORTION = 16  # battles that a thread takes at a time
+PORTION = 8  # battles that a thread takes at a time
 PATIENCE = 5_000  # looks at the board, of some 20 ns each, before a thread gives way
 TAKEN, PLAYED, AWAKE = 0, 8, 16  # places on the board, each on a cache line of its own
 BOARD_SIZE = 24
+BITS = 32  # of the count of portions taken from the front; above it stands that of portions taken from the back
+FROM_FRONT = (1 << BITS) - 1
 DETOUR_SIGHT = 2.0  # map units ahead in which a blocked unit counts the bodies on either side
 
 # Only the entry points are kept on disk: a function read back from there cannot be inlined into its callers.
@@ -163,6 +165,22 @@ def new_board() -> np.ndarray:
 @_inline
 def _n_portions(b: Battles) -> int:
     return (b.status.shape[0] + PORTION - 1) // PORTION
+
+
+@_inline
+def _n_taken(board: np.ndarray) -> int:
+    taken = _add(board, TAKEN, 0)
+    return (taken & FROM_FRONT) + (taken >> BITS)
+
+
+@_inline
+def _take(n_portions: int, board: np.ndarray, helping: bool) -> int:
+    """The portion taken, NOBODY if none is left: helpers take from the back, so that each cache keeps its battles."""
+    taken = _add(board, TAKEN, 1 << BITS if helping else 1)
+    front, back = taken & FROM_FRONT, taken >> BITS
+    if front + back >= n_portions:
+        return NOBODY
+    return n_portions - 1 - back if helping else front
 
 
 def all_played(b: Battles, board: np.ndarray) -> bool:
@@ -825,9 +843,9 @@ def step_battles(w: World, b: Battles, o: Options, actions: np.ndarray, board: n
     looks = 0
     while looks < PATIENCE:
         looks += 1
-        if _add(board, TAKEN, 0) < n_portions:
-            portion = _add(board, TAKEN, 1)
-            if portion < n_portions:
+        if _n_taken(board) < n_portions:
+            portion = _take(n_portions, board, helping)
+            if portion != NOBODY:
                 _play_portion(w, b, o, actions, portion)
                 _add(board, PLAYED, 1)
                 looks = 0
@@ -835,7 +853,7 @@ def step_battles(w: World, b: Battles, o: Options, actions: np.ndarray, board: n
             return
         if helping and looks == PATIENCE:
             _add(board, AWAKE, -1)
-            if _add(board, TAKEN, 0) < n_portions:  # a step began before it could see that this helper sleeps
+            if _n_taken(board) < n_portions:  # a step began before it could see that this helper sleeps
                 _add(board, AWAKE, 1)
                 looks = 0
 
