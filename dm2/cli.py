@@ -20,6 +20,7 @@ from dm2.scripts import (
     evaluate,
     export_curves,
     judge_claims,
+    record_battles,
     sample_demonstrations,
     show_settings,
     train,
@@ -38,6 +39,7 @@ app.command("train")(train.main)
 app.command("sample")(sample_demonstrations.main)
 app.command("evaluate")(evaluate.main)
 app.command("watch")(watch.main)
+app.command("battles")(record_battles.main)
 app.command("doctor")(doctor.main)
 app.command("aggregate-runs")(aggregate_runs.main)
 app.command("aggregate-demonstrations")(aggregate_demonstrations.main)

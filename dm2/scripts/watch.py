@@ -73,7 +73,7 @@ def _battles(
         return _of_script(str(name), str(map_name), episodes, seed)
     if source.suffix == ".json":
         return Recording.load(source), f"replay of {source.name}", None
-    return _of_run(source, episodes, seed, stochastic)
+    return battles_of_run(source, episodes, seed, stochastic=stochastic)
 
 
 def _of_script(name: str, map_name: str, episodes: int, seed: int) -> tuple[Recording, str, list[Thoughts]]:
@@ -89,7 +89,23 @@ def _of_script(name: str, map_name: str, episodes: int, seed: int) -> tuple[Reco
     return recording, f"{name} policy", thoughts
 
 
-def _of_run(source: Path, episodes: int, seed: int, stochastic: bool) -> tuple[Recording, str, list[Thoughts]]:
+def battles_of_run(
+    source: Path, episodes: int, seed: int, *, stochastic: bool = False
+) -> tuple[Recording, str, list[Thoughts]]:
+    """Battles of a trained policy.
+
+    Args:
+        source: policy file or run directory.
+        episodes: how many battles.
+        seed: of the battles.
+        stochastic: the policy samples its actions.
+
+    Returns:
+        The recording, who plays, and the policy's thoughts in each battle.
+
+    Raises:
+        UserError: the policy cannot be read, or not be sampled from.
+    """
     from dm2.scripts.policy_file import read_policy
     from dm2.watch import record_battles
 

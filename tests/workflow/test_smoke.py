@@ -71,6 +71,21 @@ def test_demonstrations_are_sampled_once_and_measured(finished: Path) -> None:
     assert table["win_rate"].between(0, 1).all()
 
 
+def test_the_report_shows_a_battle_of_every_final_policy(finished: Path) -> None:
+    folder = finished / "results" / "smoke" / "battles"
+    pages = {f"{run.map_name}/{run.condition}/seed-{run.seed}.html" for run in MATRIX.learners}
+    assert {str(page.relative_to(folder)) for page in folder.rglob("*.html")} == pages
+    for run in MATRIX.learners:
+        page = (folder / run.map_name / run.condition / f"seed-{run.seed}.html").read_text()
+        assert f"{run.condition}, seed {run.seed}, 100 %" in page
+    done = snakemake(finished, "--report", "report.html", *SMOKE)
+    assert done.returncode == 0, done.stdout[-5000:]
+    report = (finished / "report.html").read_text()
+    assert all(
+        f'"seed": "{run.seed}"' in report and f'"condition": "{run.condition}"' in report for run in MATRIX.learners
+    )
+
+
 def test_nothing_is_left_to_do(finished: Path) -> None:
     done = snakemake(finished, "--dry-run", *SMOKE)
     assert "Nothing to be done" in done.stdout, done.stdout

@@ -34,6 +34,7 @@ except SettingsError as error:
 
 SCALE = MATRIX.scale.scale
 PERCENTS = [f"{percent:03d}" for percent in MATRIX.policy_percents]
+BATTLES = [f"results/{SCALE}/battles"] if MATRIX.scale.backend == "simulator" else []
 FIGURES = [figure for figure in MATRIX.figures if MATRIX.figure_maps(figure)]
 
 

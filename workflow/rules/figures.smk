@@ -9,7 +9,11 @@ rule draw_figure:
         experiments=EXPERIMENTS,
     output:
         pdf="figures/{scale}/{figure}.pdf",
-        png="figures/{scale}/{figure}.png",
+        png=report(
+            "figures/{scale}/{figure}.png",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
         table="figures/{scale}/{figure}.csv",
     log:
         "results/{scale}/logs/figures/{figure}.log",
@@ -39,7 +43,7 @@ rule write_report:
         claims="results/{scale}/claims.csv",
         figures=collect("figures/{{scale}}/{figure}.png", figure=FIGURES),
     output:
-        "results/{scale}/report.html",
+        report("results/{scale}/report.html", category="Summary"),
     log:
         "results/{scale}/logs/report.log",
     benchmark:
@@ -56,3 +60,32 @@ rule write_report:
     shell:
         "python -m dm2.scripts.write_report --results {params.results:q} --output {output:q} {input.figures:q}"
         " > {log:q} 2>&1"
+
+
+rule record_battles:
+    input:
+        [
+            f"{run.directory(SCALE)}/policies/{PERCENTS[-1]}.safetensors"
+            for run in MATRIX.learners
+        ],
+    output:
+        report(
+            directory("results/{scale}/battles"),
+            patterns=["{map_name}/{condition}/seed-{seed}.html"],
+            category="Battles",
+            labels={"map": "{map_name}", "condition": "{condition}", "seed": "{seed}"},
+        ),
+    log:
+        "results/{scale}/logs/record_battles.log",
+    benchmark:
+        "results/{scale}/benchmarks/record_battles.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=2048,
+        runtime=30,
+    params:
+        code=code_digest("dm2.scripts.record_battles"),
+    shell:
+        "python -m dm2.scripts.record_battles --output {output:q} {input:q} > {log:q} 2>&1"
