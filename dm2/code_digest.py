@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -22,12 +22,12 @@ SETTLED_ELSEWHERE = ("dm2", "dm2.config")
 DIGEST_CHARACTERS = 16
 
 
-def code_digest(module: str, leave_out: Collection[str] = ()) -> str:
-    """Digest of a module of this package and of all it imports from this package.
+def code_digest(*modules: str, leave_out: Collection[str] = ()) -> str:
+    """Digest of modules of this package and of all they import from this package.
 
     Args:
-        module: dotted name, e.g. "dm2.scripts.train".
-        leave_out: modules that the stage imports but does not use, e.g. another algorithm.
+        modules: dotted names: the stage, e.g. "dm2.scripts.train", and what it only imports by name.
+        leave_out: modules that the stage imports but does not use, e.g. another engine.
 
     Returns:
         `DIGEST_CHARACTERS` hexadecimal digits.
@@ -35,17 +35,18 @@ def code_digest(module: str, leave_out: Collection[str] = ()) -> str:
     Raises:
         ModuleNotFoundError: the package has no such module.
     """
-    _source(module)
+    for module in modules:
+        _source(module)
     digest = hashlib.sha256()
-    for name in sorted(_imported(module, {*leave_out, *SETTLED_ELSEWHERE})):
+    for name in sorted(_imported(modules, {*leave_out, *SETTLED_ELSEWHERE})):
         digest.update(f"{name}\n{_module_digest(name)}\n".encode())
     return digest.hexdigest()[:DIGEST_CHARACTERS]
 
 
-def _imported(module: str, leave_out: Collection[str]) -> set[str]:
-    """The module and all modules of this package it imports, transitively."""
+def _imported(modules: Iterable[str], leave_out: Collection[str]) -> set[str]:
+    """The modules and all modules of this package they import, transitively."""
     found: set[str] = set()
-    waiting = [module]
+    waiting = list(modules)
     while waiting:
         name = waiting.pop()
         if name not in found and name not in leave_out:

@@ -13,10 +13,10 @@ import difflib
 import reprlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from dm2.errors import UserError
 from dm2.storage import atomic_write
@@ -60,6 +60,18 @@ class Settings(BaseModel):
                 if key not in cls.model_fields:
                     raise ValueError(f"unknown key {key!r}; {did_you_mean(str(key), cls.model_fields)}")
         return data
+
+    @classmethod
+    def blocks(cls) -> dict[str, type[Settings]]:
+        """The keys that hold settings of their own, and which."""
+        annotations = {key: field.annotation for key, field in cls.model_fields.items()}
+        candidates = {key: (one, *getattr(one, "__args__", ())) for key, one in annotations.items()}
+        return {
+            key: one
+            for key, several in candidates.items()
+            for one in several
+            if isinstance(one, type) and issubclass(one, Settings)
+        }
 
     @classmethod
     def from_mapping(cls, data: Any, source: str) -> Self:
@@ -142,8 +154,22 @@ class QuirkSettings(Settings):
         return cls(**dict.fromkeys(cls.model_fields, True))
 
 
-class IPPOSettings(Settings):
+class AlgorithmSettings(Settings):
+    """Base of the algorithms' blocks; the key of `RunSettings` that holds one is the algorithm's name."""
+
+    learner: ClassVar[str]
+    """Builds the `Learner` (`dm2.training`) from EnvSpec and RunSettings; `module:attribute`, imported when needed."""
+    policy: ClassVar[str]
+    """Builds the `Policy` (`dm2.rollout`) from EnvSpec, a policy file's tensors, greedy and epsilon; likewise."""
+    acts_by_epsilon: ClassVar[bool] = False
+    """Whether its policy takes a share of random actions; if not, it samples its actions or takes the best."""
+
+
+class IPPOSettings(AlgorithmSettings):
     """Independent PPO: one actor and one critic per agent, nothing shared."""
+
+    learner = "dm2.ippo:build_learner"
+    policy = "dm2.ippo:build_policy"
 
     episodes_per_update: Count = 1024
     """Battles played, all at once, before each update."""
@@ -192,8 +218,12 @@ class DiscriminatorSettings(Settings):
     """What the discriminator sees: an observation, or an observation and the index of the action."""
 
 
-class QMIXSettings(Settings):
+class QMIXSettings(AlgorithmSettings):
     """QMIX: a shared recurrent agent and a monotonic mixer of the agents' values."""
+
+    learner = "dm2.qmix:build_learner"
+    policy = "dm2.qmix:build_policy"
+    acts_by_epsilon = True
 
     n_battles: Count = 32
     """Battles played, all at once, before each update."""
@@ -237,8 +267,11 @@ class QMIXSettings(Settings):
         return self
 
 
-class RMAPPOSettings(Settings):
+class RMAPPOSettings(AlgorithmSettings):
     """R-MAPPO: one actor that all agents share, one critic that sees the global state."""
+
+    learner = "dm2.rmappo:build_learner"
+    policy = "dm2.rmappo:build_policy"
 
     n_battles: Count = 16
     """Battles played, all at once, per collection; as episodes are whole, a matter of speed alone."""
@@ -348,7 +381,7 @@ class RunSettings(Settings):
     """Experimental condition, e.g. dm2_ippo_demo."""
     seed: Seed
     """Seed of all random streams of the run."""
-    algorithm: Literal["ippo", "qmix", "rmappo"]
+    algorithm: Annotated[str, Field(json_schema_extra=lambda schema: schema.update(enum=list(ALGORITHMS)))]
     """Learner."""
     reward: Literal["env", "gail", "mixed"] = "env"
     """env: the task's reward; gail: the discriminator's logit; mixed: env + reward_weight * logit."""
@@ -382,15 +415,19 @@ class RunSettings(Settings):
         """Whether the policies see the time step alone."""
         return self.ippo is not None and self.ippo.input == "time"
 
+    @field_validator("algorithm")
+    @classmethod
+    def _algorithm_exists(cls, name: str) -> str:
+        if name not in ALGORITHMS:
+            raise ValueError(f"unknown algorithm {name!r}; {did_you_mean(name, ALGORITHMS)}")
+        return name
+
     @model_validator(mode="after")
     def _blocks_fit(self) -> Self:
         matching = self.reward != "env"
         if matching and self.demonstrations is not None and self.self_imitation is not None:
             raise ValueError("demonstrations, self_imitation: found both blocks, expected one; remove the other")
-        needed = {
-            "ippo": self.algorithm == "ippo",
-            "qmix": self.algorithm == "qmix",
-            "rmappo": self.algorithm == "rmappo",
+        needed = {name: name == self.algorithm for name in ALGORITHMS} | {
             "discriminator": matching,
             "demonstrations": (matching and self.self_imitation is None) or self.cloning is not None,
             "cloning": self.cloning is not None and self.algorithm == "ippo" and not matching,
@@ -450,3 +487,7 @@ class RunSettings(Settings):
         if list(percents) != sorted(set(percents)) or percents[-1:] != (100,):
             raise ValueError(f"policy_percents must rise and end with 100, found {list(percents)}")
         return self
+
+
+ALGORITHMS = {name: block for name, block in RunSettings.blocks().items() if issubclass(block, AlgorithmSettings)}
+"""The algorithms there are."""

@@ -16,10 +16,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
 from dm2.backends import BACKENDS
 from dm2.config import (
+    ALGORITHMS,
     SCRIPTED_POLICIES,
     DemonstrationSource,
     Name,
@@ -33,7 +34,8 @@ from dm2.config import (
 )
 
 MAPS_FILE = Path(__file__).parent / "battle" / "data" / "maps.yaml"
-BLOCKS = ("ippo", "qmix", "rmappo", "discriminator", "demonstrations", "self_imitation", "cloning")
+BLOCKS = tuple(name for name in RunSettings.blocks() if RunSettings.model_fields[name].default is None)
+"""Blocks that only some runs have."""
 EXPERTS = frozenset({"demonstrations", "self_imitation"})
 """Blocks that say whom the discriminators take for the experts."""
 Layer = dict[str, Any]
@@ -398,7 +400,7 @@ class Matrix:
         if source.is_scripted:
             return
         expert = self.settings(wanted.experts[0])
-        if source.epsilon and expert.algorithm != "qmix":
+        if source.epsilon and not ALGORITHMS[expert.algorithm].acts_by_epsilon:
             raise SettingsError(
                 f"{where}: demonstrations.epsilon: found {source.epsilon} for the expert {source.expert!r}, which "
                 "samples from its policy; leave it out"
@@ -423,22 +425,6 @@ class Matrix:
 def alternatives(values: Iterable[object]) -> str:
     """A regular expression that matches any of the values and nothing else."""
     return "|".join(sorted({re.escape(str(value)) for value in values})) or "(?!)"
-
-
-def unused_modules(settings: RunSettings) -> tuple[str, ...]:
-    """Modules of the engine and the algorithms that a run does not use: a change there leaves its results alone."""
-    others = ("dm2.backends.starcraft2",) if settings.backend == "simulator" else ()
-    matching = ("dm2.distribution_matching", "dm2.self_imitation")
-    if settings.algorithm == "qmix":
-        return (*others, "dm2.ippo", "dm2.rmappo", "dm2.cloning", "dm2.open_loop", *matching)
-    if settings.algorithm == "rmappo":  # builds on dm2.ippo
-        return (*others, "dm2.qmix", "dm2.cloning", "dm2.open_loop", *matching)
-    others = (*others, "dm2.qmix", "dm2.rmappo", *(() if settings.cloning else ("dm2.cloning",)))
-    if not settings.is_open_loop:
-        others = (*others, "dm2.open_loop")
-    if settings.reward == "env":
-        return (*others, *matching)
-    return others if settings.self_imitation else (*others, "dm2.self_imitation")
 
 
 def merge(*layers: Mapping[str, Any]) -> Layer:
@@ -539,18 +525,11 @@ def _check_run_layer(source: str, layer: Layer) -> None:
     _check_layer(source, layer)
 
 
-def _check_layer(source: str, layer: Mapping[str, Any], model: type[BaseModel] = RunSettings) -> None:
+def _check_layer(source: str, layer: Mapping[str, Any], model: type[Settings] = RunSettings) -> None:
     """Refuse a key that `model` does not have, in nested blocks too, even where no run reads the block."""
     for key, value in layer.items():
         valid = set(model.model_fields) | ({"preset"} if "first_action_leak" in model.model_fields else set())
         check_name("key", key, valid, source)
-        block = _block_model(model, key)
+        block = model.blocks().get(key)
         if block is not None and isinstance(value, Mapping):
             _check_layer(f"{source}.{key}", value, block)
-
-
-def _block_model(model: type[BaseModel], key: str) -> type[BaseModel] | None:
-    field = model.model_fields.get(key)
-    candidates = [] if field is None else [field.annotation, *getattr(field.annotation, "__args__", ())]
-    blocks = [one for one in candidates if isinstance(one, type) and issubclass(one, BaseModel)]
-    return blocks[0] if blocks else None

@@ -41,13 +41,14 @@ from torch import Tensor
 from dm2 import ippo_kernels
 from dm2.adam import ClippedAdam
 from dm2.checks import check_shape
-from dm2.config import IPPOSettings, QuirkSettings
+from dm2.config import IPPOSettings, QuirkSettings, RunSettings
 from dm2.nets import (
     Folded,
     NetShape,
     build_inputs,
     flat_parameters,
     fold,
+    folded_actor,
     forward,
     initial_parameters,
     input_size,
@@ -514,3 +515,14 @@ def _copies(flat: Tensor, shape: NetShape) -> dict[str, Tensor]:
 def _part(state: Mapping[str, Tensor], owner: str) -> dict[str, Tensor]:
     """The entries "owner.name" of a state, by name."""
     return {name.removeprefix(f"{owner}."): value for name, value in state.items() if name.startswith(f"{owner}.")}
+
+
+def build_learner(spec: EnvSpec, settings: RunSettings) -> IPPO:
+    """The learner of a run; see `dm2.config.AlgorithmSettings`."""
+    assert settings.ippo is not None  # RunSettings checks that an algorithm has its block
+    return IPPO(spec, settings.ippo, settings.quirks, settings.seed)
+
+
+def build_policy(spec: EnvSpec, tensors: Mapping[str, Tensor], *, greedy: bool, epsilon: float) -> IPPOPolicy:
+    """The actors of a policy file; epsilon is for others."""
+    return IPPOPolicy(folded_actor(spec, tensors, spec.n_agents), None, greedy)

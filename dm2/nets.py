@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -28,6 +28,9 @@ from torch import Tensor
 from torch.nn.functional import layer_norm
 
 from dm2.checks import check_shape
+
+if TYPE_CHECKING:
+    from dm2.backends import EnvSpec
 
 RELU_GAIN = math.sqrt(2.0)
 
@@ -156,6 +159,24 @@ def fold(flat: Tensor, shape: NetShape) -> Folded:
         p["gru.hidden_bias"],
         *merge("gru_norm", "head.weight", "head.bias"),
     )
+
+
+def folded_actor(spec: EnvSpec, tensors: Mapping[str, Tensor], n_learners: int) -> Folded:
+    """The actors of a policy file, for playing.
+
+    Args:
+        spec: sizes of the map.
+        tensors: "actor." and each name of `NetShape.parameters`, [n_learners, ...].
+        n_learners: actors in the file.
+
+    Raises:
+        KeyError: the tensors are of other networks.
+        ValueError: they are of another map.
+    """
+    named = {name.removeprefix("actor."): value for name, value in tensors.items()}
+    inputs = input_size(spec.obs_size, spec.n_actions, spec.n_agents)
+    shape = NetShape(inputs, named["gru_norm.bias"].shape[-1], spec.n_actions)
+    return fold(flat_parameters(named, shape, n_learners), shape)
 
 
 def one_learner(net: Folded, learner: int) -> Folded:

@@ -15,15 +15,16 @@ enemy is in range, so such a team is blind but for its hands.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from dm2.config import IPPOSettings, QuirkSettings
+from dm2.config import IPPOSettings, QuirkSettings, RunSettings
 from dm2.ippo import IPPO, IPPOPolicy
-from dm2.nets import Folded
+from dm2.nets import Folded, folded_actor
 from dm2.rollout import NO_ACTION_YET, ActResult, Episodes, Hidden
 
 if TYPE_CHECKING:
@@ -33,6 +34,11 @@ if TYPE_CHECKING:
 def time_inputs(episode_limit: int) -> int:
     """Numbers that tell the time: one per step, and one for the end of an episode that its limit cuts off."""
     return episode_limit + 1
+
+
+def blind(spec: EnvSpec) -> EnvSpec:
+    """The sizes of a map for those who see the time alone."""
+    return dataclasses.replace(spec, obs_size=time_inputs(spec.episode_limit))
 
 
 def without_sight(episodes: Episodes, episode_limit: int) -> Episodes:
@@ -83,7 +89,7 @@ class OpenLoopIPPO(IPPO):
     """IPPO on the time alone."""
 
     def __init__(self, spec: EnvSpec, settings: IPPOSettings, quirks: QuirkSettings, seed: int) -> None:
-        super().__init__(dataclasses.replace(spec, obs_size=time_inputs(spec.episode_limit)), settings, quirks, seed)
+        super().__init__(blind(spec), settings, quirks, seed)
 
     def policy(self) -> OpenLoopPolicy:
         """The current actors, sampling, recording what an update needs."""
@@ -101,3 +107,14 @@ class OpenLoopIPPO(IPPO):
     def net_inputs(self, obs: Tensor, last_actions: Tensor) -> Tensor:
         """The time and the agent's id, normalised."""
         return super().net_inputs(obs, torch.full_like(last_actions, NO_ACTION_YET))
+
+
+def build_learner(spec: EnvSpec, settings: RunSettings) -> OpenLoopIPPO:
+    """The learner of a run; see `dm2.config.AlgorithmSettings`."""
+    assert settings.ippo is not None  # RunSettings checks that an algorithm has its block
+    return OpenLoopIPPO(spec, settings.ippo, settings.quirks, settings.seed)
+
+
+def build_policy(spec: EnvSpec, tensors: Mapping[str, Tensor], *, greedy: bool, epsilon: float) -> OpenLoopPolicy:
+    """The actors of a policy file; epsilon is for others."""
+    return OpenLoopPolicy(folded_actor(blind(spec), tensors, spec.n_agents), None, greedy, spec.episode_limit)

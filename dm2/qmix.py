@@ -29,7 +29,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dm2.checks import check_shape
-from dm2.config import QMIXSettings, QuirkSettings
+from dm2.config import QMIXSettings, QuirkSettings, RunSettings
 from dm2.randomness import generator_state, restore_generator, stream
 from dm2.recurrence import GRUWeights, gru
 from dm2.replay import Replay, ReplayBatch
@@ -389,3 +389,14 @@ def copy_into(own: Parameters, given: Mapping[str, Tensor], what: str) -> None:
 
 def _group(tensors: Mapping[str, Tensor], group: str) -> dict[str, Tensor]:
     return {name.removeprefix(f"{group}."): value for name, value in tensors.items() if name.startswith(f"{group}.")}
+
+
+def build_learner(spec: EnvSpec, settings: RunSettings) -> QMIX:
+    """The learner of a run; see `dm2.config.AlgorithmSettings`."""
+    assert settings.qmix is not None  # RunSettings checks that an algorithm has its block
+    return QMIX(spec, settings.qmix, settings.quirks, settings.seed)
+
+
+def build_policy(spec: EnvSpec, tensors: Mapping[str, Tensor], *, greedy: bool, epsilon: float) -> QMIXPolicy:
+    """The shared agent of a policy file; it is greedy without epsilon."""
+    return QMIXPolicy(dict(tensors), spec, epsilon)

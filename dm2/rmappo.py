@@ -35,7 +35,7 @@ import torch
 from torch import Tensor
 
 from dm2.adam import ClippedAdam
-from dm2.config import QuirkSettings, RMAPPOSettings
+from dm2.config import QuirkSettings, RMAPPOSettings, RunSettings
 from dm2.ippo import (
     ACTOR_HEAD_GAIN,
     CRITIC_HEAD_GAIN,
@@ -53,6 +53,7 @@ from dm2.nets import (
     build_inputs,
     flat_parameters,
     fold,
+    folded_actor,
     forward,
     initial_parameters,
     input_size,
@@ -436,3 +437,14 @@ def joined(parts: list[Episodes]) -> Episodes:
 
 def _part(tensors: Mapping[str, Tensor], owner: str) -> dict[str, Tensor]:
     return {name.removeprefix(f"{owner}."): value for name, value in tensors.items() if name.startswith(f"{owner}.")}
+
+
+def build_learner(spec: EnvSpec, settings: RunSettings) -> RMAPPO:
+    """The learner of a run; see `dm2.config.AlgorithmSettings`."""
+    assert settings.rmappo is not None  # RunSettings checks that an algorithm has its block
+    return RMAPPO(spec, settings.rmappo, settings.quirks, settings.seed)
+
+
+def build_policy(spec: EnvSpec, tensors: Mapping[str, Tensor], *, greedy: bool, epsilon: float) -> RMAPPOPolicy:
+    """The shared actor of a policy file; epsilon is for others."""
+    return RMAPPOPolicy(folded_actor(spec, tensors, 1), spec.n_agents, greedy)

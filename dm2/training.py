@@ -28,12 +28,12 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 
+from dm2.algorithms import learner_name, load, run_digest
 from dm2.backends import BatchedEnv, EnvSpec, env_spec, make_env
-from dm2.code_digest import code_digest
 from dm2.config import RunSettings
 from dm2.errors import UserError
 from dm2.evaluation import Evaluation, evaluate
-from dm2.experiments import unused_modules
+from dm2.policies import read_policy
 from dm2.progress import ProgressReport
 from dm2.provenance import peak_memory_bytes, provenance
 from dm2.randomness import stream
@@ -42,7 +42,6 @@ from dm2.rollout import Episodes, Policy, collect
 from dm2.storage import (
     RunDirectory,
     copy_file,
-    load_tensors,
     read_json,
     save_tensors,
     sha256_of_file,
@@ -129,32 +128,9 @@ def build_learner(settings: RunSettings, spec: EnvSpec, demonstrations: Demonstr
         raise ValueError(
             f"condition {settings.condition!r} with reward {settings.reward!r} needs {wanted}, found {found}"
         )
-    if settings.qmix is not None:
-        from dm2.qmix import QMIX
-
-        return QMIX(spec, settings.qmix, settings.quirks, settings.seed)
-    if settings.rmappo is not None:
-        from dm2.rmappo import RMAPPO
-
-        return RMAPPO(spec, settings.rmappo, settings.quirks, settings.seed)
-    if settings.self_imitation is not None:
-        from dm2.self_imitation import SelfImitation
-
-        return SelfImitation(spec, settings)
-    if demonstrations is not None and settings.cloning is not None:
-        from dm2.cloning import ClonedIPPO
-
-        return ClonedIPPO(spec, settings, demonstrations)
-    if demonstrations is not None:
-        from dm2.distribution_matching import DistributionMatching
-
-        return DistributionMatching(spec, settings, demonstrations)
-    from dm2.ippo import IPPO
-    from dm2.open_loop import OpenLoopIPPO
-
-    assert settings.ippo is not None  # RunSettings checks that one of the blocks is there
-    learner = OpenLoopIPPO if settings.is_open_loop else IPPO
-    return learner(spec, settings.ippo, settings.quirks, settings.seed)
+    given = () if demonstrations is None else (demonstrations,)
+    learner: Learner = load(learner_name(settings))(spec, settings, *given)
+    return learner
 
 
 def train(
@@ -383,7 +359,7 @@ class Training:
         of_best = of_last = self._absolute(last, self.learner.greedy_policy())
         if best is not last:
             path = self.run.best_policy_so_far
-            of_best = self._absolute(best, stored_policy(path, self.settings, self.env.spec))
+            of_best = self._absolute(best, read_policy(path, greedy=True).policy)
         self.report.message(
             f"absolute metric, {of_last['n_episodes']} episodes per policy: win rate {of_best['win_rate']:.3f} of the"
             f" best, {of_last['win_rate']:.3f} of the last"
@@ -472,17 +448,8 @@ def run_identity(settings: RunSettings, spec: EnvSpec, demonstrations: Demonstra
         "settings": settings.model_dump(mode="json"),
         "backend": spec.backend,
         "demonstrations": None if demonstrations is None else demonstrations.fingerprint,
-        "code": code_digest("dm2.training", leave_out=unused_modules(settings)),
+        "code": run_digest("dm2.training", settings),
     }
-
-
-def stored_policy(path: Path, settings: RunSettings, spec: EnvSpec) -> Policy:
-    """The policy of a file that this run wrote, taking its best actions."""
-    from dm2.policies import policy_from_state
-
-    tensors, _ = load_tensors(path, kind="policy")
-    how = settings.algorithm, tensors, str(path)
-    return policy_from_state(spec, *how, greedy=True, open_loop=settings.is_open_loop)
 
 
 def is_finished(run: RunDirectory, settings: RunSettings, identity: Identity) -> bool:

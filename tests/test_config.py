@@ -88,7 +88,7 @@ def test_unknown_key_without_a_near_one_lists_all() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"algorithm": "ipo"}, "settings.yaml: algorithm: Input should be 'ippo', 'qmix' or 'rmappo', found 'ipo'"),
+        ({"algorithm": "ipo"}, "settings.yaml: algorithm: unknown algorithm 'ipo'; did you mean 'ippo'?"),
         ({"ippo": {"gamma": 1.5}}, "settings.yaml: ippo.gamma: Input should be less than or equal to 1, found 1.5"),
         ({"map_name": "../3m"}, "settings.yaml: map_name: String should match pattern"),
         ({"ippo": None}, "algorithm 'ippo' with reward 'env' needs the block 'ippo'"),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dm2.config import QuirkSettings, SettingsError
-from dm2.experiments import Matrix, Run, map_names, merge, n_agents, scale_names, unused_modules
+from dm2.experiments import Matrix, Run, map_names, merge, n_agents, scale_names
 
 CONFIG = Path(__file__).parent.parent / "config"
 PAPER_SEEDS = (112358, 1285842, 78590, 119527, 122529)
@@ -211,8 +211,6 @@ def test_cloning_takes_the_archive_of_the_dm2_that_it_is_compared_with() -> None
     assert settings.cloning is not None and settings.cloning.patience == 7
     assert settings.reward == "env" and settings.discriminator is None
     assert matrix.settings(matched).cloning is None
-    assert "dm2.cloning" in unused_modules(matrix.settings(matched))
-    assert "dm2.cloning" not in unused_modules(settings)
 
 
 def test_conditions_with_a_single_seed_are_run_and_drawn_beside_the_others() -> None:
@@ -246,16 +244,6 @@ def test_independent_experts_are_one_run_per_agent() -> None:
     (archive,) = matrix.demonstrations.values()
     assert [run.seed for run in archive.experts] == list(PAPER_SEEDS)
     assert archive.name.endswith("_nonconcurrent_independent")
-
-
-def test_unused_modules_are_those_that_a_run_does_not_build_on() -> None:
-    matrix = load("paper")
-    unused = {
-        one: unused_modules(matrix.settings(Run("5m_vs_6m", one, 1))) for one in ("ippo", "dm2_sil", "dm2_qmix_demo")
-    }
-    assert "dm2.self_imitation" in unused["ippo"] and "dm2.self_imitation" in unused["dm2_qmix_demo"]
-    others = ("dm2.backends.starcraft2", "dm2.qmix", "dm2.rmappo", "dm2.cloning", "dm2.open_loop")
-    assert unused["dm2_sil"] == others
 
 
 def with_condition(folder: Path, name: str, demonstrations: str, more: str = "") -> Path:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from fake_env import FakeEnv, FakeSpec
 
-from dm2.config import IPPOSettings, QMIXSettings, QuirkSettings, RMAPPOSettings
+from dm2.config import IPPOSettings, QMIXSettings, QuirkSettings, RMAPPOSettings, RunSettings
 from dm2.errors import UserError
 from dm2.ippo import IPPO
 from dm2.open_loop import OpenLoopIPPO
@@ -15,6 +15,13 @@ from dm2.rmappo import RMAPPO
 from dm2.rollout import collect
 
 SPEC = FakeSpec()
+
+
+def run_of(algorithm, **block):
+    """Settings of a run of the algorithm."""
+    lengths = {"env_steps": 10, "evaluation_interval": 10, "evaluation_episodes": 1}
+    who = {"scale": "test", "map_name": "fake", "condition": "test", "seed": 0, "algorithm": algorithm}
+    return RunSettings.model_validate(who | lengths | {algorithm: block})
 
 
 def play(policy):
@@ -35,13 +42,13 @@ def rmappo(spec=SPEC):
 
 def test_rmappo_samples_by_default():
     learner = rmappo()
-    own, again = play(learner.policy()), play(policy_from_state(SPEC, "rmappo", learner.policy_state(), "100"))
+    own, again = play(learner.policy()), play(policy_from_state(SPEC, run_of("rmappo"), learner.policy_state(), "100"))
     assert torch.equal(own.actions, again.actions)
 
 
 def test_ippo_samples_by_default_and_records_nothing():
     learner = ippo()
-    own, again = play(learner.policy()), play(policy_from_state(SPEC, "ippo", learner.policy_state(), "100"))
+    own, again = play(learner.policy()), play(policy_from_state(SPEC, run_of("ippo"), learner.policy_state(), "100"))
     assert torch.equal(own.actions, again.actions) and torch.equal(own.reward, again.reward)
     assert again.extras == {}
 
@@ -49,7 +56,7 @@ def test_ippo_samples_by_default_and_records_nothing():
 def test_ippo_greedy():
     learner = ippo()
     own = play(learner.greedy_policy())
-    again = play(policy_from_state(SPEC, "ippo", learner.policy_state(), "100", greedy=True))
+    again = play(policy_from_state(SPEC, run_of("ippo"), learner.policy_state(), "100", greedy=True))
     assert torch.equal(own.actions, again.actions)
 
 
@@ -58,17 +65,17 @@ def test_open_loop(greedy):
     learner = OpenLoopIPPO(SPEC, IPPOSettings(hidden_size=8), QuirkSettings(), seed=0)
     tensors = learner.policy_state()
     own = play(learner.greedy_policy() if greedy else learner.policy())
-    again = play(policy_from_state(SPEC, "ippo", tensors, "100", greedy=greedy, open_loop=True))
+    again = play(policy_from_state(SPEC, run_of("ippo", input="time"), tensors, "100", greedy=greedy))
     assert torch.equal(own.actions, again.actions)
     assert again.extras == {}
     with pytest.raises(UserError, match="100: not a policy of ippo for fake"):
-        policy_from_state(SPEC, "ippo", tensors, "100")
+        policy_from_state(SPEC, run_of("ippo"), tensors, "100")
 
 
 def test_qmix_acts_by_epsilon():
     learner = qmix()
-    greedy = play(policy_from_state(SPEC, "qmix", learner.policy_state(), "100"))
-    random = play(policy_from_state(SPEC, "qmix", learner.policy_state(), "100", epsilon=1.0))
+    greedy = play(policy_from_state(SPEC, run_of("qmix"), learner.policy_state(), "100"))
+    random = play(policy_from_state(SPEC, run_of("qmix"), learner.policy_state(), "100", epsilon=1.0))
     assert torch.equal(greedy.actions, play(learner.greedy_policy()).actions)
     assert not torch.equal(greedy.reward, random.reward)
 
@@ -77,18 +84,16 @@ def test_qmix_acts_by_epsilon():
 def test_policy_of_another_map_is_refused_with_its_file(algorithm, learner):
     tensors = learner(FakeSpec(obs_size=5)).policy_state()
     with pytest.raises(UserError, match=rf"runs/100: not a policy of {algorithm} for fake .*found shape"):
-        policy_from_state(SPEC, algorithm, tensors, "runs/100")
+        policy_from_state(SPEC, run_of(algorithm), tensors, "runs/100")
 
 
 def test_policy_of_another_algorithm_is_refused():
     with pytest.raises(UserError, match="not a policy of ippo"):
-        policy_from_state(SPEC, "ippo", qmix().policy_state(), "100")
+        policy_from_state(SPEC, run_of("ippo"), qmix().policy_state(), "100")
     with pytest.raises(UserError, match="not a policy of qmix"):
-        policy_from_state(SPEC, "qmix", ippo().policy_state(), "100")
-    with pytest.raises(UserError, match="found algorithm 'ipo', expected one of ippo, qmix"):
-        policy_from_state(SPEC, "ipo", ippo().policy_state(), "100")
+        policy_from_state(SPEC, run_of("qmix"), ippo().policy_state(), "100")
 
 
 def test_epsilon_is_refused_where_it_would_do_nothing():
     with pytest.raises(UserError, match=r"epsilon: found 0.1"):
-        policy_from_state(SPEC, "ippo", ippo().policy_state(), "100", epsilon=0.1)
+        policy_from_state(SPEC, run_of("ippo"), ippo().policy_state(), "100", epsilon=0.1)

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
 import numpy as np
@@ -123,10 +124,10 @@ def run_toy(
         "make_env": lambda backend, map_name, n_battles, seed, **rest: FakeEnv(n_battles, seed),
         "build_learner": lambda settings, spec, demonstrations: learner or ToyLearner(),
         "evaluate": toy_evaluate,
-        "stored_policy": lambda path, settings, spec: ToyPolicy(
-            load_tensors(path, kind="policy")[0]["weights"], greedy=True
+        "read_policy": lambda path, greedy: SimpleNamespace(
+            policy=ToyPolicy(load_tensors(path, kind="policy")[0]["weights"], greedy)
         ),
-        "code_digest": lambda module, leave_out: "toy",
+        "run_digest": lambda stage, settings: "toy",
     }
     with mock.patch.multiple(training, **parts):
         training.train(settings, run_directory, **options)

@@ -69,7 +69,7 @@ def trained_player(path: Path, sample: bool, unwanted: dict[str, str | None]) ->
         UserError: the file cannot be used, or options are given that only go without one.
     """
     from dm2.errors import UserError
-    from dm2.scripts.policy_file import read_policy
+    from dm2.policies import read_policy
 
     given = [name for name, value in unwanted.items() if value is not None]
     if given:

@@ -19,8 +19,8 @@ def main(
     """Play one battle with every policy, greedily, and write the pages to watch them."""
     import torch
 
+    from dm2.policies import read_policy
     from dm2.progress import ProgressReport
-    from dm2.scripts.policy_file import read_policy
     from dm2.scripts.watch import battles_of_run
     from dm2.watch import write_viewer
 

@@ -13,8 +13,8 @@ from dm2.scripts import options
 if TYPE_CHECKING:
     from dm2.backends import EnvSpec
     from dm2.experiments import DemonstrationSettings
+    from dm2.policies import PolicyFile
     from dm2.rollout import Policy
-    from dm2.scripts.policy_file import PolicyFile
 
 
 def main(
@@ -84,7 +84,7 @@ def trained_experts(wanted: DemonstrationSettings, paths: list[Path]) -> Experts
     Raises:
         UserError: a file cannot be used, or is not what the settings name.
     """
-    from dm2.scripts.policy_file import read_policy
+    from dm2.policies import read_policy
 
     files = [read_policy(path, epsilon=wanted.source.epsilon) for path in paths]
     check_experts(wanted, files)

@@ -106,13 +106,16 @@ def battles_of_run(
     Raises:
         UserError: the policy cannot be read, or not be sampled from.
     """
-    from dm2.scripts.policy_file import read_policy
+    from dm2.config import ALGORITHMS
+    from dm2.policies import read_policy
     from dm2.watch import record_battles
 
     trained = read_policy(_policy_file(source), greedy=not stochastic)
     run = trained.settings
-    if stochastic and run.algorithm == "qmix":
-        raise UserError(f"--stochastic: {source} is of QMIX, which has no probabilities to sample from; leave it out")
+    if stochastic and ALGORITHMS[run.algorithm].acts_by_epsilon:
+        raise UserError(
+            f"--stochastic: {source} is of {run.algorithm}, which has no probabilities to sample from; leave it out"
+        )
     title = f"{run.condition}, seed {run.seed}, {trained.percent} %{', sampled' if stochastic else ''}"
     pays = run.quirks.regeneration_pays
     recording, thoughts = record_battles(trained.policy, run.map_name, seed, episodes, regeneration_pays=pays)

@@ -8,9 +8,10 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
+from dm2.algorithms import run_digest
 from dm2.code_digest import code_digest
 from dm2.config import SettingsError
-from dm2.experiments import Matrix, Run, alternatives, unused_modules
+from dm2.experiments import Matrix, Run, alternatives
 from dm2.plan import Throughput, plan_in_words
 
 # Jobs start the Python that runs Snakemake, whether or not its environment is activated; one of conda comes before it.
@@ -61,9 +62,18 @@ def archive_of(wildcards):
 
 
 def training_code(wildcards):
-    """Digest of the code that trains a run, without the algorithms that it does not use."""
-    return code_digest(
-        "dm2.scripts.train", leave_out=unused_modules(settings_of(wildcards))
+    """Digest of the code that trains a run."""
+    return run_digest("dm2.scripts.train", settings_of(wildcards))
+
+
+def sampling_code(wildcards):
+    """Digest of the code that samples an archive, its experts' policies included."""
+    stage = "dm2.scripts.sample_demonstrations"
+    experts = archive_of(wildcards).experts
+    return (
+        run_digest(stage, MATRIX.settings(experts[0]))
+        if experts
+        else code_digest(stage)
     )
 
 

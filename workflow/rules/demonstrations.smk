@@ -38,7 +38,7 @@ rule sample_demonstrations:
         mem_mb=lambda wildcards, attempt: 3072 * attempt,
         runtime=30,
     params:
-        code=code_digest("dm2.scripts.sample_demonstrations"),
+        code=sampling_code,
     shell:
         "python -m dm2.scripts.sample_demonstrations --settings {input.settings:q} --output {output:q}"
         " --threads {threads} {input.policies:q} > {log:q} 2>&1"
