@@ -79,6 +79,26 @@ def logits(net: Parameters, x: Tensor) -> Tensor:
     return torch.baddbmm(net.b3[:, None], h2, net.w3[:, :, None])[:, :, 0]
 
 
+def stored_logits(parameters: Tensor, own: Episodes, settings: DiscriminatorSettings) -> Tensor:
+    """What discriminators that a policy file holds say of played episodes.
+
+    Args:
+        parameters: of all agents' discriminators, [agents, parameters of one].
+        own: episodes.
+        settings: of the run.
+
+    Returns:
+        logit of each row, [agents, rows].
+
+    Raises:
+        ValueError: the parameters are of other networks.
+    """
+    x = inputs(own.obs, own.actions, settings.input)
+    shapes = parameter_shapes(x.shape[-1], settings.hidden_size)
+    check_shape("discriminator.parameters", parameters, (own.n_agents, sum(map(prod, shapes.values()))))
+    return logits(parameter_views(parameters, shapes), x)
+
+
 def padded_loss(
     net: Parameters, expert: Tensor, own: Tensor, alpha: Tensor, takes_part: tuple[Tensor, Tensor], weight: float
 ) -> Tensor:

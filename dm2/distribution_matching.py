@@ -124,3 +124,7 @@ class DistributionMatching:
     def policy_state(self) -> dict[str, Tensor]:
         """What a policy file holds: the actors."""
         return self.ippo.policy_state()
+
+    def judges_state(self) -> dict[str, Tensor]:
+        """The critics and the discriminators; see `dm2.training.JudgedLearner`."""
+        return self.ippo.judges_state() | {"discriminator.parameters": self.discriminator.state()["parameters"]}

@@ -48,7 +48,7 @@ from dm2.nets import (
     build_inputs,
     flat_parameters,
     fold,
-    folded_actor,
+    folded_nets,
     forward,
     initial_parameters,
     input_size,
@@ -456,8 +456,7 @@ class IPPO:
 
     def state(self) -> dict[str, Tensor]:
         """Copies of everything that the next update depends on, by name."""
-        state = self.policy_state()
-        state |= {f"critic.{name}": value for name, value in _copies(self.critic, self.critic_shape).items()}
+        state = self.policy_state() | self.judges_state()
         for owner, optimizer in self._optimizers().items():
             state |= {f"{owner}_optimizer.{name}": value for name, value in optimizer.state().items()}
         return state
@@ -465,6 +464,10 @@ class IPPO:
     def policy_state(self) -> dict[str, Tensor]:
         """Copies of the actors' parameters by name, what a policy file holds."""
         return {f"actor.{name}": value for name, value in _copies(self.actor, self.actor_shape).items()}
+
+    def judges_state(self) -> dict[str, Tensor]:
+        """Copies of the critics' parameters by name; see `dm2.training.JudgedLearner`."""
+        return {f"critic.{name}": value for name, value in _copies(self.critic, self.critic_shape).items()}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take over what `state` returned.
@@ -524,5 +527,8 @@ def build_learner(spec: EnvSpec, settings: RunSettings) -> IPPO:
 
 
 def build_policy(spec: EnvSpec, tensors: Mapping[str, Tensor], *, greedy: bool, epsilon: float) -> IPPOPolicy:
-    """The actors of a policy file; epsilon is for others."""
-    return IPPOPolicy(folded_actor(spec, tensors, spec.n_agents), None, greedy)
+    """The actors of a policy file, with the critics if they are there; epsilon is for others."""
+    actor, critic = folded_nets(spec, tensors, spec.n_agents), None
+    if any(name.startswith("critic.") for name in tensors):
+        critic = folded_nets(spec, tensors, spec.n_agents, "critic")
+    return IPPOPolicy(actor, critic, greedy)

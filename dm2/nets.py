@@ -161,21 +161,23 @@ def fold(flat: Tensor, shape: NetShape) -> Folded:
     )
 
 
-def folded_actor(spec: EnvSpec, tensors: Mapping[str, Tensor], n_learners: int) -> Folded:
-    """The actors of a policy file, for playing.
+def folded_nets(spec: EnvSpec, tensors: Mapping[str, Tensor], n_learners: int, owner: str = "actor") -> Folded:
+    """The actors, or the critics, of a policy file, for playing.
 
     Args:
         spec: sizes of the map.
-        tensors: "actor." and each name of `NetShape.parameters`, [n_learners, ...].
-        n_learners: actors in the file.
+        tensors: among others the owner, a dot and each name of `NetShape.parameters`, [n_learners, ...].
+        n_learners: networks of the owner in the file.
+        owner: "actor" or "critic".
 
     Raises:
         KeyError: the tensors are of other networks.
         ValueError: they are of another map.
     """
-    named = {name.removeprefix("actor."): value for name, value in tensors.items()}
+    prefix = f"{owner}."
+    named = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
     inputs = input_size(spec.obs_size, spec.n_actions, spec.n_agents)
-    shape = NetShape(inputs, named["gru_norm.bias"].shape[-1], spec.n_actions)
+    shape = NetShape(inputs, named["gru_norm.bias"].shape[-1], spec.n_actions if owner == "actor" else 1)
     return fold(flat_parameters(named, shape, n_learners), shape)
 
 

@@ -22,9 +22,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from dm2 import ippo
 from dm2.config import IPPOSettings, QuirkSettings, RunSettings
 from dm2.ippo import IPPO, IPPOPolicy
-from dm2.nets import Folded, folded_actor
+from dm2.nets import Folded
 from dm2.rollout import NO_ACTION_YET, ActResult, Episodes, Hidden
 
 if TYPE_CHECKING:
@@ -116,5 +117,6 @@ def build_learner(spec: EnvSpec, settings: RunSettings) -> OpenLoopIPPO:
 
 
 def build_policy(spec: EnvSpec, tensors: Mapping[str, Tensor], *, greedy: bool, epsilon: float) -> OpenLoopPolicy:
-    """The actors of a policy file; epsilon is for others."""
-    return OpenLoopPolicy(folded_actor(blind(spec), tensors, spec.n_agents), None, greedy, spec.episode_limit)
+    """The actors of a policy file, with the critics if they are there; epsilon is for others."""
+    seeing = ippo.build_policy(blind(spec), tensors, greedy=greedy, epsilon=epsilon)
+    return OpenLoopPolicy(seeing.actor, seeing.critic, greedy, spec.episode_limit)

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from dm2.rollout import Policy
 
 
+JUDGES = ("critic.", "discriminator.")
+"""How the names of networks begin that judge a policy and do not play."""
+
+
 @dataclass(frozen=True)
 class PolicyFile:
     """A policy, the settings of its run and where it comes from."""
@@ -29,6 +33,8 @@ class PolicyFile:
     spec: EnvSpec
     percent: int
     env_steps: int
+    discriminators: Tensor | None
+    """Parameters of all agents' discriminators, float32 [n_agents, ...]; None if the file holds none."""
 
     def record(self) -> dict[str, Any]:
         """Where demonstrations of this policy come from, for their metadata."""
@@ -41,13 +47,14 @@ class PolicyFile:
         }
 
 
-def read_policy(path: Path, *, epsilon: float = 0.0, greedy: bool = False) -> PolicyFile:
+def read_policy(path: Path, *, epsilon: float = 0.0, greedy: bool = False, with_values: bool = False) -> PolicyFile:
     """Read a policy file.
 
     Args:
         path: `policies/<percent>.safetensors` of a run.
         epsilon: share of random actions; QMIX only.
         greedy: always the best action.
+        with_values: the policy also records what its critics expect, if the file holds them.
 
     Raises:
         UserError: the file cannot be used; the message names it.
@@ -56,8 +63,10 @@ def read_policy(path: Path, *, epsilon: float = 0.0, greedy: bool = False) -> Po
     check_record(path, metadata, settings=dict, percent=int, env_steps=int)
     settings = RunSettings.from_mapping(metadata["settings"], str(path))
     spec = env_spec(settings.backend, settings.map_name)
-    policy = policy_from_state(spec, settings, tensors, str(path), epsilon=epsilon, greedy=greedy)
-    return PolicyFile(path, policy, settings, spec, metadata["percent"], metadata["env_steps"])
+    playing = {name: value for name, value in tensors.items() if with_values or not name.startswith(JUDGES)}
+    policy = policy_from_state(spec, settings, playing, str(path), epsilon=epsilon, greedy=greedy)
+    discriminators = tensors.get("discriminator.parameters")
+    return PolicyFile(path, policy, settings, spec, metadata["percent"], metadata["env_steps"], discriminators)
 
 
 def policy_from_state(

@@ -53,7 +53,7 @@ from dm2.nets import (
     build_inputs,
     flat_parameters,
     fold,
-    folded_actor,
+    folded_nets,
     forward,
     initial_parameters,
     input_size,
@@ -447,4 +447,4 @@ def build_learner(spec: EnvSpec, settings: RunSettings) -> RMAPPO:
 
 def build_policy(spec: EnvSpec, tensors: Mapping[str, Tensor], *, greedy: bool, epsilon: float) -> RMAPPOPolicy:
     """The shared actor of a policy file; epsilon is for others."""
-    return RMAPPOPolicy(folded_actor(spec, tensors, 1), spec.n_agents, greedy)
+    return RMAPPOPolicy(folded_nets(spec, tensors, 1), spec.n_agents, greedy)

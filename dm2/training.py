@@ -133,6 +133,14 @@ def build_learner(settings: RunSettings, spec: EnvSpec, demonstrations: Demonstr
     return learner
 
 
+@runtime_checkable
+class JudgedLearner(Protocol):
+    """A learner with networks that judge what its policy does; the last policy file holds them too, to be looked at."""
+
+    def judges_state(self) -> dict[str, Tensor]:
+        """Their parameters, each under a name that begins with one of `dm2.policies.JUDGES`."""
+
+
 def train(
     settings: RunSettings,
     run_directory: str | Path,
@@ -329,7 +337,10 @@ class Training:
 
     def _save_policy(self, path: Path, percent: int) -> None:
         metadata = {"percent": percent, "env_steps": self.logbook.env_steps, "settings": self.identity["settings"]}
-        save_tensors(path, self.learner.policy_state(), kind="policy", metadata=metadata)
+        tensors = self.learner.policy_state()
+        if percent == 100 and isinstance(self.learner, JudgedLearner):
+            tensors |= self.learner.judges_state()
+        save_tensors(path, tensors, kind="policy", metadata=metadata)
 
     def checkpoint(self) -> None:
         """Write what the run can go on from.

@@ -10,7 +10,7 @@ import base64
 import itertools
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from importlib import resources
@@ -60,15 +60,24 @@ class Thoughts:
         scores: of every action in every step, float32 [steps, A, n_actions], NaN where it was not available; None if
             the policy has none.
         values: what each agent's critic expected, float32 [steps, A]; None if there is no critic.
+        logits: what each agent's discriminator said of its step, the reward that it pays, float32 [steps, A]; None if
+            there is none.
     """
 
     score_name: str
     scores: np.ndarray | None = None
     values: np.ndarray | None = None
+    logits: np.ndarray | None = None
 
 
 def record_battles(
-    policy: Policy, map_name: str, seed: int, n_episodes: int, *, regeneration_pays: bool = True
+    policy: Policy,
+    map_name: str,
+    seed: int,
+    n_episodes: int,
+    *,
+    regeneration_pays: bool = True,
+    discriminators: Callable[[Episodes], Tensor] | None = None,
 ) -> tuple[Recording, list[Thoughts]]:
     """Play episodes 0 to n_episodes - 1 of a seed on the simulator.
 
@@ -78,6 +87,7 @@ def record_battles(
         seed: of the battles and of the policy's draws.
         n_episodes: how many.
         regeneration_pays: quirk 4, it changes rewards only.
+        discriminators: what they say of each step of episodes, [A, rows].
 
     Returns:
         The recording, and the policy's thoughts in each battle.
@@ -86,6 +96,8 @@ def record_battles(
     numbers = np.arange(n_episodes)
     episodes = collect(env, _Telling(policy), numbers, stream(seed, "watch", "policy"))
     recording = Recording.of(episodes, numbers, map_name, seed, regeneration_pays)
+    if discriminators is not None:
+        episodes = replace(episodes, extras=episodes.extras | {"logits": discriminators(episodes)})
     return recording, _thoughts(episodes, "Q" if isinstance(policy, QMIXPolicy) else "probability")
 
 
@@ -143,7 +155,9 @@ def _thoughts(episodes: Episodes, score_name: str) -> list[Thoughts]:
     by_row = {name: extra.swapaxes(0, 1).numpy() for name, extra in episodes.extras.items()}  # [rows, A, ...]
     spans = [slice(start, stop) for start, stop in itertools.pairwise(starts)]
     return [
-        Thoughts(score_name, *(by_row[name][span] if name in by_row else None for name in ("scores", "value")))
+        Thoughts(
+            score_name, *(by_row[name][span] if name in by_row else None for name in ("scores", "value", "logits"))
+        )
         for span in spans
     ]
 
@@ -238,9 +252,10 @@ def _packed(battle: Battle, thoughts: Thoughts) -> dict[str, Any]:
         "fired": _base64(np.diff(battle.shots, axis=0) > 0, "<i1"),
         "actions": _base64(battle.actions, "<i1"),
     }
-    if thoughts.values is not None:
-        check_shape("values", thoughts.values, battle.actions.shape)
-        packed["values"] = [[round(float(value), 3) for value in step] for step in thoughts.values]
+    for name, numbers in (("values", thoughts.values), ("logits", thoughts.logits)):
+        if numbers is not None:
+            check_shape(name, numbers, battle.actions.shape)
+            packed[name] = [[round(float(number), 3) for number in step] for step in numbers]
     if thoughts.scores is not None:
         check_shape("scores", thoughts.scores, (*battle.actions.shape, None))
         parts = 2**15 / (1.0 + float(np.nanmax(np.abs(thoughts.scores))))

@@ -10,7 +10,7 @@ import torch
 
 from dm2.backends import EnvSpec
 from dm2.config import DiscriminatorSettings, QuirkSettings
-from dm2.discriminator import Discriminator, inputs, own_rows
+from dm2.discriminator import Discriminator, inputs, own_rows, stored_logits
 from dm2.discriminator_kernels import EpisodeRows, episode_rows
 from dm2.rollout import Episodes
 
@@ -119,6 +119,14 @@ def test_logits_by_a_plain_twin_and_of_the_zero_row() -> None:
         h2 = torch.tanh(torch.tanh(episodes.obs[agent] @ net.w1.T + net.b1) @ net.w2.T + net.b2)
         torch.testing.assert_close(rows[agent], h2 @ net.w3 + net.b3)
     torch.testing.assert_close(zero[1], rows[1, 4])
+
+
+def test_stored_parameters_say_what_the_discriminator_said() -> None:
+    found, episodes = discriminator(), some_episodes()
+    parameters = found.state()["parameters"]
+    torch.testing.assert_close(stored_logits(parameters, episodes, found.settings), found.logits(episodes)[0])
+    with pytest.raises(ValueError, match=r"discriminator.parameters.*expected"):
+        stored_logits(parameters[:, 1:], episodes, found.settings)
 
 
 def test_state_action_appends_the_action_as_a_number() -> None:

@@ -53,6 +53,16 @@ def test_ippo_samples_by_default_and_records_nothing():
     assert again.extras == {}
 
 
+def test_ippo_with_its_critics_records_what_its_learner_does():
+    for name, learner in (
+        ("observation", ippo()),
+        ("time", OpenLoopIPPO(SPEC, IPPOSettings(hidden_size=8), QuirkSettings(), 0)),
+    ):
+        tensors = learner.policy_state() | learner.judges_state()
+        own, again = play(learner.policy()), play(policy_from_state(SPEC, run_of("ippo", input=name), tensors, "100"))
+        torch.testing.assert_close(again.extras, own.extras, rtol=0, atol=0)
+
+
 def test_ippo_greedy():
     learner = ippo()
     own = play(learner.greedy_policy())

@@ -64,7 +64,9 @@ def test_a_learners_own_policy_tells_its_values_and_plays_as_if_not_watched():
 
 
 def test_the_page_holds_the_battles_and_nothing_from_elsewhere(tmp_path):
-    recording, thoughts = record_battles(LEARNERS["ippo"]().policy(), "3m", 0, 2)
+    recording, thoughts = record_battles(
+        LEARNERS["ippo"]().policy(), "3m", 0, 2, discriminators=lambda episodes: episodes.obs.sum(-1)
+    )
     write_viewer(tmp_path / "page.html", recording, "a </script> & more", thoughts)
     text, shown = (tmp_path / "page.html").read_text(), content(tmp_path / "page.html")
     assert not re.search(r"https?:|@[A-Z]+@|src=|@import", text)
@@ -82,6 +84,8 @@ def test_the_page_holds_the_battles_and_nothing_from_elsewhere(tmp_path):
         )
         np.testing.assert_array_equal(numbers(packed["actions"], "<i1", *battle.actions.shape), battle.actions)
         np.testing.assert_allclose(packed["values"], told.values, atol=1e-3)
+        np.testing.assert_allclose(packed["logits"], told.logits, atol=1e-3)
+        assert np.ptp(told.logits) > 0.1
         scores = numbers(packed["scores"], "<i2", *told.scores.shape)
         np.testing.assert_array_equal(scores == shown["unavailable"], np.isnan(told.scores))
         known = ~np.isnan(told.scores)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -107,18 +108,28 @@ def battles_of_run(
         UserError: the policy cannot be read, or not be sampled from.
     """
     from dm2.config import ALGORITHMS
+    from dm2.discriminator import stored_logits
     from dm2.policies import read_policy
     from dm2.watch import record_battles
 
-    trained = read_policy(_policy_file(source), greedy=not stochastic)
+    trained = read_policy(_policy_file(source), greedy=not stochastic, with_values=True)
     run = trained.settings
     if stochastic and ALGORITHMS[run.algorithm].acts_by_epsilon:
         raise UserError(
             f"--stochastic: {source} is of {run.algorithm}, which has no probabilities to sample from; leave it out"
         )
     title = f"{run.condition}, seed {run.seed}, {trained.percent} %{', sampled' if stochastic else ''}"
-    pays = run.quirks.regeneration_pays
-    recording, thoughts = record_battles(trained.policy, run.map_name, seed, episodes, regeneration_pays=pays)
+    judge = None
+    if trained.discriminators is not None and run.discriminator is not None:
+        judge = partial(stored_logits, trained.discriminators, settings=run.discriminator)
+    recording, thoughts = record_battles(
+        trained.policy,
+        run.map_name,
+        seed,
+        episodes,
+        regeneration_pays=run.quirks.regeneration_pays,
+        discriminators=judge,
+    )
     return recording, title, thoughts
 
 

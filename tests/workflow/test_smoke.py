@@ -78,6 +78,9 @@ def test_the_report_shows_a_battle_of_every_final_policy(finished: Path) -> None
     for run in MATRIX.learners:
         page = (folder / run.map_name / run.condition / f"seed-{run.seed}.html").read_text()
         assert f"{run.condition}, seed {run.seed}, 100 %" in page
+        settings = MATRIX.settings(run)
+        assert ('"values":' in page) == (settings.algorithm == "ippo")
+        assert ('"logits":' in page) == (settings.discriminator is not None)
     done = snakemake(finished, "--report", "report.html", *SMOKE)
     assert done.returncode == 0, done.stdout[-5000:]
     report = (finished / "report.html").read_text()
