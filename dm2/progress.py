@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
@@ -12,14 +14,26 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 SECONDS_BETWEEN_LINES = 30.0
+MAX_LOG_BYTES = 2**20  # some days of lines; a full log moves to log.txt.1, in the place of the one before
+
+
+class Log(RotatingFileHandler):
+    """A file that lines are added to, over all processes that work on a run one after the other."""
+
+    def __init__(self, path: Path) -> None:
+        """Nothing is opened before the first line."""
+        super().__init__(path, maxBytes=MAX_LOG_BYTES, backupCount=1, encoding="utf-8", delay=True)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Do without the line: where a disk is full, the next checkpoint says so and stops the run."""
 
 
 class ProgressReport:
     """Tells a person how far a piece of work is.
 
     On a terminal a bar moves and messages stand above it. Anywhere else, such as a log file, each message is a line
-    with the time, and progress is one line at most every `SECONDS_BETWEEN_LINES`, so that a log stays short. What
-    scrolls by on a terminal can be kept in a log too.
+    with the time, and progress is one line at most every `SECONDS_BETWEEN_LINES`, so that a log stays short. A log of
+    its own gets the same lines and the reason why the work ended early, whatever becomes of the output.
     """
 
     def __init__(
@@ -40,13 +54,13 @@ class ProgressReport:
             unit: what the amount counts, such as "env steps".
             enabled: False says nothing but messages.
             file: where to report; standard error unless given.
-            log: a file that gets the lines too while `file` is a terminal.
+            log: a file that the lines are added to; it holds at most `MAX_LOG_BYTES`, its predecessor as many.
         """
         self.title = title
         self.total = total
         self.unit = unit
         self.enabled = enabled
-        self.log = log
+        self.log = None if log is None else Log(log)
         self.file = file if file is not None else sys.stderr
         self.started = self.last_line = time.monotonic()
         self.first_done: int | None = None
@@ -61,32 +75,38 @@ class ProgressReport:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave the bar where it is."""
+        """Leave the bar where it is; the log tells an error, which others show."""
         if self.bar is not None:
             self.bar.stop()
+        if error is not None and not isinstance(error, SystemExit):
+            self._keep(f"{type(error).__name__}: {error}")
+        if self.log is not None:
+            self.log.close()
 
     def message(self, text: str) -> None:
         """Say something, at once."""
         if self.bar is not None:
             self.bar.console.print(text, highlight=False, markup=False)
-            if self.log is not None:
-                with open(self.log, "a", encoding="utf-8") as log:
-                    log.write(self._line(text))
         else:
-            self.file.write(self._line(text))
+            self.file.write(f"{self._line(text)}\n")
             self.file.flush()
+        self._keep(text)
 
     def _line(self, text: str) -> str:
-        return f"{time.strftime('%Y-%m-%d %H:%M:%S')} {self.title}: {text}\n"
+        return f"{time.strftime('%Y-%m-%d %H:%M:%S')} {self.title}: {text}"
+
+    def _keep(self, text: str) -> None:
+        if self.log is not None:
+            self.log.handle(logging.makeLogRecord({"msg": self._line(text)}))
 
     def update(self, done: int) -> None:
         """Report how much of the total is done."""
         if self.bar is not None:
             self.bar.update(self.bar.task_ids[0], completed=min(done, self.total))
         elif self.enabled:
-            self._update_log(done)
+            self._update_lines(done)
 
-    def _update_log(self, done: int) -> None:
+    def _update_lines(self, done: int) -> None:
         now = time.monotonic()
         if self.first_done is None:
             self.started, self.first_done = now, done

@@ -376,7 +376,7 @@ class RunDirectory:
 
     @property
     def log(self) -> Path:
-        """What a person reads."""
+        """What a person reads, of all processes that worked on the run: no output either, so no retry deletes it."""
         return self.path / "log.txt"
 
     @property

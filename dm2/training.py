@@ -19,7 +19,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -48,6 +48,7 @@ from dm2.storage import (
     write_csv,
     write_json,
 )
+from dm2.watchdog import STALL_MINUTES, watchdog
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -150,6 +151,7 @@ def train(
     fresh: bool = False,
     progress: bool = True,
     checkpoint_minutes: float = 5.0,
+    stall_minutes: float = STALL_MINUTES,
 ) -> None:
     """Train one run to its end, from its last checkpoint if it has one; a finished run is left as it is.
 
@@ -161,6 +163,8 @@ def train(
         fresh: forget an earlier start, or an earlier result, of the run.
         progress: show a bar on a terminal, or lines in a log.
         checkpoint_minutes: wall time between checkpoints.
+        stall_minutes: wall time after which an update, with the evaluation and checkpoint before it, that does not end is
+            taken to have stalled: the process ends, see `dm2.watchdog`.
 
     Raises:
         TrainingInterrupted: SIGTERM or SIGINT came; the current update was finished and a checkpoint written.
@@ -191,7 +195,8 @@ def train(
         with StopSignals() as stop:
             training = Training(settings, run, learner, env, identity, report, threads)
             training.resume()
-            training.to_the_end(stop, checkpoint_minutes * 60.0)
+            with watchdog(run.log, stall_minutes * 60.0) as alive:
+                training.to_the_end(stop, checkpoint_minutes * 60.0, alive)
             absolute = training.absolute_metric()
         training.publish(absolute)
 
@@ -233,10 +238,11 @@ class Training:
             told = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())
             self.report.message(f"pretrained: {told}")
 
-    def to_the_end(self, stop: StopSignals, checkpoint_seconds: float) -> None:
-        """The loop."""
+    def to_the_end(self, stop: StopSignals, checkpoint_seconds: float, alive: Callable[[], None]) -> None:
+        """The loop; tells in each round that it is alive."""
         last_checkpoint = time.monotonic()
         while True:
+            alive()
             self.keep_due_policies()
             self.evaluate_if_due()
             if self.finished:

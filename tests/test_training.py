@@ -165,7 +165,7 @@ def test_the_best_policy_is_the_first_of_equal_ones_and_may_be_the_last(tmp_path
 def test_a_finished_run_leaves_nothing_behind(unkilled: RunDirectory) -> None:
     files = {str(path.relative_to(unkilled.path)) for path in unkilled.path.rglob("*") if path.is_file()}
     policies = {f"policies/{percent:03d}.safetensors" for percent in SETTINGS.policy_percents}
-    assert files == {"metrics.csv", "run.json", "best_policy.safetensors", "checkpoints/lock"} | policies
+    assert files == {"metrics.csv", "run.json", "best_policy.safetensors", "log.txt", "checkpoints/lock"} | policies
 
 
 def test_the_same_seed_gives_the_same_files_and_another_seed_others(unkilled: RunDirectory, tmp_path: Path) -> None:
@@ -640,10 +640,11 @@ def test_a_second_process_on_a_run_is_refused(tmp_path: Path) -> None:
 def test_a_loss_that_is_no_number_stops_the_run_with_its_last_good_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(TrainingDiverged, match=r"policy_loss is nan after \d+ env steps, expected a finite number"):
         run_toy(tmp_path, ToyLearner(fails_at=10), checkpoint_minutes=0.0)
-    newest = checkpoints(RunDirectory(tmp_path))[0]
-    tensors, record = load_tensors(newest, kind="resume")
+    run = RunDirectory(tmp_path)
+    tensors, record = load_tensors(checkpoints(run)[0], kind="resume")
     assert int(tensors["updates"]) == 9
     assert record["logbook"]["episodes"] == 36
+    assert "fake toy seed 7: TrainingDiverged: " in run.log.read_text().splitlines()[-1]
 
 
 def test_a_parameter_that_is_no_number_never_gets_into_a_checkpoint(tmp_path: Path) -> None:
@@ -744,6 +745,25 @@ def test_a_log_gets_few_lines(capsys: pytest.CaptureFixture, monkeypatch: pytest
     assert len(lines) == 4
     assert lines[0].endswith("3m ippo: 300 of 1,000 env steps (30.0 %), 10 per second, 0:01:10 left")
     assert lines[3].endswith("half way [not markup]")
+
+
+def test_the_log_tells_of_every_process_that_worked_on_a_run(tmp_path: Path) -> None:
+    run = stopped_run(tmp_path)
+    run_toy(tmp_path)
+    told = [line.partition(": ")[2] for line in run.log.read_text().splitlines()]
+    places = [next(i for i, line in enumerate(told) if word in line) for word in ("SIGTERM", "resumed", "finished")]
+    assert told[0].startswith("0 env steps: win rate") and places == sorted(places) and places[-1] == len(told) - 1
+
+
+def test_a_log_that_is_full_moves_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dm2.progress.MAX_LOG_BYTES", 1000)
+    for process in range(40):
+        with ProgressReport("3m ippo", 1000, "env steps", log=tmp_path / "log.txt") as report:
+            report.message(f"message {process}")
+    assert {path.name for path in tmp_path.iterdir()} == {"log.txt", "log.txt.1"}
+    kept = (tmp_path / "log.txt.1").read_text() + (tmp_path / "log.txt").read_text()
+    assert [int(line.split()[-1]) for line in kept.splitlines()] == list(range(40 - len(kept.splitlines()), 40))
+    assert 1000 < len(kept) <= 2000
 
 
 def test_a_terminal_gets_a_bar_and_the_log_its_lines(tmp_path: Path) -> None:

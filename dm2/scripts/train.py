@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dm2.scripts import options
+from dm2.watchdog import STALL_MINUTES
 
 
 def main(
@@ -21,6 +22,9 @@ def main(
     fresh_if_changed: Annotated[
         bool, typer.Option("--fresh-if-changed", help="The same if other settings, code or demonstrations made it.")
     ] = False,
+    stall_minutes: Annotated[
+        float, typer.Option(help="End the process, to be started again, if an update takes longer.", min=0.1)
+    ] = STALL_MINUTES,
 ) -> None:
     """Train one run to its end; a stopped one goes on from its last checkpoint, a finished one is left alone."""
     from dm2.backends import env_spec
@@ -37,7 +41,7 @@ def main(
     if fresh_if_changed and changes:
         typer.echo(f"starting over, since the run was started otherwise: {'; '.join(changes)}", err=True)
         fresh = True
-    train(run, run_directory, demonstrations=archive, threads=threads, fresh=fresh)
+    train(run, run_directory, demonstrations=archive, threads=threads, fresh=fresh, stall_minutes=stall_minutes)
 
 
 if __name__ == "__main__":

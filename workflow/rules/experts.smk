@@ -31,7 +31,7 @@ rule train_expert:
             percent=PERCENTS,
         ),
     log:
-        "results/{scale}/runs/{map_name}/{condition}/seed-{seed}/log.txt",
+        "results/{scale}/logs/train/{map_name}/{condition}/seed-{seed}.log",
     benchmark:
         "results/{scale}/benchmarks/train/{map_name}/{condition}/seed-{seed}.tsv"
     wildcard_constraints:
@@ -47,4 +47,4 @@ rule train_expert:
         code=training_code,
     shell:
         "exec python -m dm2.scripts.train --settings {input.settings:q} --run-directory {params.run:q}"
-        " --fresh-if-changed --threads {threads} >> {log:q} 2>&1"
+        " --fresh-if-changed --threads {threads} > {log:q} 2>&1"

@@ -13,7 +13,7 @@ rule train_dm2:
             percent=PERCENTS,
         ),
     log:
-        "results/{scale}/runs/{map_name}/{condition}/seed-{seed}/log.txt",
+        "results/{scale}/logs/train/{map_name}/{condition}/seed-{seed}.log",
     benchmark:
         "results/{scale}/benchmarks/train/{map_name}/{condition}/seed-{seed}.tsv"
     wildcard_constraints:
@@ -29,4 +29,4 @@ rule train_dm2:
         code=training_code,
     shell:
         "exec python -m dm2.scripts.train --settings {input.settings:q} --demonstrations {input.demonstrations:q}"
-        " --run-directory {params.run:q} --fresh-if-changed --threads {threads} >> {log:q} 2>&1"
+        " --run-directory {params.run:q} --fresh-if-changed --threads {threads} > {log:q} 2>&1"
