@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 
 class GameLost(Exception):
-    """The game or its process died, or does not answer."""
+    """The game or its process died, or does not answer; the message says what, and of which process."""
 
 
 @cache
@@ -109,14 +109,19 @@ class Game:
         Raises:
             GameLost: there is none; worker and game are gone.
         """
+        played, fate = None, "died"
         try:
-            played = self._connection.recv() if self._connection.poll(ANSWER_SECONDS) else None
+            if self._connection.poll(ANSWER_SECONDS):
+                played = self._connection.recv()
+            else:
+                fate = f"did not answer for {ANSWER_SECONDS:.0f} seconds"
         except (EOFError, ConnectionResetError):
-            played = None
+            pass
         if played is None:
             self.failures += 1
+            lost = f"worker process {self._process.pid if self._process else 'none'} {fate}"
             self.stop(0.0)
-            raise GameLost
+            raise GameLost(lost)
         if played.ended:
             self.failures, self._has_played = 0, True
         return played
@@ -198,8 +203,8 @@ class StarCraft2Battles:
         while True:
             try:
                 return game.answer()
-            except GameLost:
-                self._count_loss(battle)
+            except GameLost as lost:
+                self._count_loss(battle, lost)
                 game.ask_reset(seed)
 
     def step(self, actions: np.ndarray) -> None:
@@ -221,9 +226,9 @@ class StarCraft2Battles:
         for battle in running:
             try:
                 self._show(battle, self._games[battle].answer())
-            except GameLost:
+            except GameLost as lost:
                 self.active[battle], self.truncated[battle] = False, True
-                self._count_loss(battle)
+                self._count_loss(battle, lost)
 
     def _show(self, battle: int, played: Played) -> None:
         self.obs[battle], self.state[battle] = played.obs, played.state
@@ -233,15 +238,16 @@ class StarCraft2Battles:
         self.terminated[battle] = played.ended and not played.truncated
         self.dead_allies[battle], self.dead_enemies[battle] = played.dead_allies, played.dead_enemies
 
-    def _count_loss(self, battle: int) -> None:
+    def _count_loss(self, battle: int, lost: GameLost) -> None:
         game = self._games[battle]
         self.restarts += 1
         if game.failures < MAX_FAILURES:
-            _log.warning("battle %d: StarCraft II died and is started again (%d so far)", battle, self.restarts)
+            _log.warning("battle %d: %s; StarCraft II is started again (%d so far)", battle, lost, self.restarts)
             return
         raise UserError(
-            f"battle {battle}: StarCraft II died {game.failures} times in a row, expected a battle played to its end;"
-            f" `dm2 doctor` shows what is installed. The last it wrote to stderr:\n{game.last_words()}"
+            f"battle {battle}: StarCraft II was lost {game.failures} times in a row, expected a battle played to its"
+            f" end; the last time its {lost}. `dm2 doctor` shows what is installed. The last it wrote to stderr:\n"
+            f"{game.last_words()}"
         )
 
     def _check(self, actions: np.ndarray) -> None:

@@ -1,6 +1,7 @@
 """dm2.backends.starcraft2 with a fake SMAC; the real game is not needed, and was never there."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -137,7 +138,8 @@ def test_a_lost_battle_is_cut_and_its_game_starts_again(
     assert env.active.sum() == 1 and env.restarts == 1
     assert (env.truncated[cut], env.terminated[cut], env.battle_won[cut]) == (True, False, False)
     assert (env.reward[cut], env.state[cut, 2]) == (0.0, 2)  # the last that was seen
-    assert "is started again" in caplog.text
+    what = "did not answer for 2 seconds" if fault == "hang" else "died"
+    assert re.search(rf"battle {cut}: worker process \d+ {what}; StarCraft II is started again", caplog.text)
     pairs = [first[0:2], first[2:4]]
     wait_until_gone(next(pair for pair in pairs if not is_running(pair[0])), 5)  # the game went with its worker
     env.step(team(env, NORTH))
@@ -149,12 +151,26 @@ def test_a_lost_battle_is_cut_and_its_game_starts_again(
 def test_the_restarts_are_bounded_and_the_error_shows_the_log(packages: Path) -> None:
     (packages / "faults").write_text("launch always")
     env = StarCraft2Battles("3m", 1, seed=5)
-    with pytest.raises(UserError, match=rf"battle 0: StarCraft II died {MAX_FAILURES} times in a row") as error:
+    with pytest.raises(UserError, match=rf"battle 0: StarCraft II was lost {MAX_FAILURES} times in a row") as error:
         env.reset()
     assert "fake StarCraft II starts" in str(error.value)
     assert "RuntimeError: no OpenGL here" in str(error.value)
     assert "dm2 doctor" in str(error.value)
     assert env.restarts == MAX_FAILURES
+    env.close()
+
+
+def test_a_game_that_never_answers_is_given_up(packages: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dm2.backends.starcraft2.ANSWER_SECONDS", 2.0)
+    (packages / "faults").write_text("hang always")
+    env = StarCraft2Battles("3m", 1, seed=5)
+    message = rf"battle 0: .* {MAX_FAILURES} times in a row.* its worker process \d+ did not answer for 2 seconds"
+    with pytest.raises(UserError, match=message):
+        for _ in range(MAX_FAILURES):
+            env.reset()
+            for _ in range(3):
+                env.step(team(env, NORTH))
+    assert not any(map(is_running, processes(packages)))
     env.close()
 
 
