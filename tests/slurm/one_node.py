@@ -21,7 +21,7 @@ CONFIGURATION = Path("/etc/slurm/slurm.conf")
 PACKAGES = ("slurmctld", "slurmd", "slurm-client")
 DAEMONS = ("slurmctld", "slurmd")
 NODE = socket.gethostname().partition(".")[0]
-SECONDS_TO_START = 30
+SECONDS_TO_START = 120
 MIB = 2**20
 
 
@@ -78,7 +78,7 @@ def configuration(state: Path) -> str:
         f"SlurmdSpoolDir={state}/slurmd.d",
         *(f"{name}PidFile={state}/{name.lower()}.pid" for name in ("Slurmctld", "Slurmd")),
         *(f"{name}LogFile={state}/{name.lower()}.log" for name in ("Slurmctld", "Slurmd")),
-        *("ProctrackType=proctrack/pgid", "ReturnToService=2", "KillWait=10", "MinJobAge=3600"),
+        *("ProctrackType=proctrack/pgid", "ReturnToService=2", "KillWait=120", "MinJobAge=3600"),
         *("SelectType=select/cons_tres", "SelectTypeParameters=CR_Core_Memory", "DefMemPerCPU=512"),
         f"NodeName={NODE} NodeAddr=127.0.0.1 CPUs={os.cpu_count()} RealMemory={memory} State=UNKNOWN",
         "PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE State=UP",

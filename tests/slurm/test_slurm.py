@@ -25,6 +25,7 @@ ONE_NODE = (
     *("--slurm-status-command", "squeue", "--slurm-no-account", "--slurm-init-seconds-before-status-checks", "2"),
     *("--default-resources", "slurm_partition=debug", "mem_mb=1024", "runtime=10"),
 )
+SECONDS_AT_MOST = 900.0  # for one step; an idle machine takes some minutes for all of them
 
 pytestmark = [pytest.mark.slurm, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
 
@@ -45,22 +46,20 @@ class Workflow:
     def run(self, condition: str) -> Path:
         return self.folder / "results" / "smoke" / "runs" / "3m" / condition / "seed-112358"
 
-    def wait_until(self, condition: Callable[[], bool], seconds: float = 180) -> None:
-        deadline = time.monotonic() + seconds
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + SECONDS_AT_MOST
         while not condition():
             assert self.process.poll() in (None, 0), self.messages()[-5000:]
             assert time.monotonic() < deadline, self.messages()[-5000:]
             time.sleep(0.1)
 
-    def wait_until_in_training(self, condition: str) -> str:
-        """The Slurm job of a run, once the run is in the middle of its training."""
-        self.wait_until((self.run(condition) / "checkpoints" / "metrics.csv").exists)
-        (job,) = jobs("RUNNING", condition)
-        return job
+    def is_in_training(self, condition: str) -> bool:
+        """Whether the run has been evaluated and is not finished."""
+        return (self.run(condition) / "checkpoints" / "metrics.csv").exists()
 
     def finish(self) -> None:
         """Wait for its end, which must be a good one."""
-        self.wait_until(lambda: self.process.poll() == 0, seconds=400)
+        self.wait_until(lambda: self.process.poll() == 0)
 
 
 def slurm(*command: str) -> str:
@@ -77,25 +76,37 @@ def set_node(state: str) -> None:
     slurm("scontrol", "update", f"nodename={NODE}", f"state={state}", "reason=test")
 
 
-def cancel_a_job(workflow: Workflow) -> None:
-    slurm("scancel", workflow.wait_until_in_training("rmappo"))
+def cancel(workflow: Workflow, job: str) -> None:
+    slurm("scancel", job)
+
+
+def preempt(workflow: Workflow, job: str) -> None:
+    """Slurm stops it and queues it again, to start two minutes later unless told otherwise."""
+    slurm("scontrol", "requeue", job)
+    workflow.wait_until(lambda: job in jobs("PENDING"))
+    slurm("scontrol", "update", f"jobid={job}", "starttime=now")
+
+
+STRIKES = {"rmappo": cancel, "dm2_ippo_demo": preempt}
+
+
+def strike_in_training(workflow: Workflow) -> None:
+    """Each of `STRIKES`, on the job of its condition, in whatever order they come to be in training."""
+    left = dict(STRIKES)
+    while left:
+        workflow.wait_until(lambda: any(map(workflow.is_in_training, left)))
+        condition = next(filter(workflow.is_in_training, left))
+        (job,) = jobs("RUNNING", condition)
+        left.pop(condition)(workflow, job)
 
 
 def drain_the_node(workflow: Workflow) -> None:
-    """No job starts until it resumes; those that run come to their end."""
+    """No job starts until it resumes; those that run come to their end. The tables at least are still to be made."""
     set_node("drain")
     workflow.wait_until(lambda: not jobs("RUNNING") and not jobs("COMPLETING") and bool(jobs("PENDING")))
     time.sleep(2)
     assert not jobs("RUNNING")
     set_node("resume")
-
-
-def preempt_a_job(workflow: Workflow) -> None:
-    """Slurm stops it and queues it again, to start two minutes later unless told otherwise."""
-    job = workflow.wait_until_in_training("dm2_ippo_demo")
-    slurm("scontrol", "requeue", job)
-    workflow.wait_until(lambda: job in jobs("PENDING"))
-    slurm("scontrol", "update", f"jobid={job}", "starttime=now")
 
 
 @pytest.fixture(scope="module")
@@ -111,9 +122,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workflow]:
     with one_node():
         workflow = Workflow(tmp_path_factory.mktemp("cluster") / "run", *ONE_NODE)
         try:
-            cancel_a_job(workflow)
+            strike_in_training(workflow)
             drain_the_node(workflow)
-            preempt_a_job(workflow)
             workflow.finish()
             assert len(jobs("COMPLETED", "tables")) == 1  # short jobs in a group
             yield workflow
@@ -133,9 +143,11 @@ def test_the_policies_are_those_of_a_local_run(local: Workflow, cluster: Workflo
     assert [path.read_bytes() for path in policies[0]] == [path.read_bytes() for path in policies[1]]
 
 
-@pytest.mark.parametrize("condition", ["rmappo", "dm2_ippo_demo"])
+@pytest.mark.parametrize("condition", STRIKES)
 def test_a_run_that_was_stopped_went_on_from_its_checkpoint(cluster: Workflow, condition: str) -> None:
-    assert json.loads((cluster.run(condition) / "run.json").read_text())["resumes"] == 1
+    run = cluster.run(condition)
+    assert json.loads((run / "run.json").read_text())["resumes"] == 1
+    assert re.search("SIGTERM: stopped at .* resumed at .* finished", (run / "log.txt").read_text(), re.DOTALL)
 
 
 def test_snakemake_sent_the_cancelled_job_again_and_slurm_the_preempted_one(cluster: Workflow) -> None:
