@@ -163,8 +163,8 @@ def train(
         fresh: forget an earlier start, or an earlier result, of the run.
         progress: show a bar on a terminal, or lines in a log.
         checkpoint_minutes: wall time between checkpoints.
-        stall_minutes: wall time after which an update, with the evaluation and checkpoint before it, that does not end is
-            taken to have stalled: the process ends, see `dm2.watchdog`.
+        stall_minutes: wall time after which an update, with the evaluation and checkpoint before it, is taken to have
+            stalled: the process ends, see `dm2.watchdog`.
 
     Raises:
         TrainingInterrupted: SIGTERM or SIGINT came; the current update was finished and a checkpoint written.
