@@ -9,7 +9,8 @@ Each agent has a set of episodes of its own. Who gets which is what the demonstr
   apart.
 
 An archive is a zip file of .npy arrays (numpy's .npz): `metadata` (JSON), and per agent i `lengths_i`, `obs_i`,
-`actions_i`, `avail_actions_i`. Reading one never runs code, and takes no more memory than the file can account for.
+`actions_i`, `avail_actions_i`. Reading one never runs code, and takes no more memory than demonstrations of the map and
+the number of episodes that are asked for, whatever the file claims or unfolds to.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ import numpy as np
 from dm2.checks import check_shape
 from dm2.config import RunSettings, SettingsError
 from dm2.randomness import stream
-from dm2.storage import MAX_HEADER_BYTES, StorageError, atomic_write
+from dm2.storage import StorageError, atomic_write
 
 if TYPE_CHECKING:  # torch takes seconds to import, and reading the metadata does not need it
     from dm2.backends import BatchedEnv, EnvSpec
@@ -41,7 +42,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, and reading the metadata doe
 FORMAT = "dm2 demonstrations"
 FORMAT_VERSION = 2  # since 2 with avail_actions
 BATTLES_AT_ONCE = 250
-MAX_DEFLATE_RATIO = 1100  # deflate cannot shrink anything by more than about 1032
+MAX_METADATA_BYTES = 2**20  # some KiB are usual
 
 _UNREADABLE = (
     *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, OverflowError),
@@ -155,21 +156,22 @@ class Demonstrations:
             np.savez_compressed(file, allow_pickle=False, metadata=metadata, **self._arrays())
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], spec: EnvSpec) -> Demonstrations:
-        """Read an archive and check it against the map that it is wanted for.
+    def load(cls, path: str | os.PathLike[str], spec: EnvSpec, episodes: int) -> Demonstrations:
+        """Read an archive and check it against what it is wanted for.
 
         Args:
             path: the archive.
             spec: sizes of the map.
+            episodes: per agent.
 
         Raises:
-            StorageError: no such file, damaged, of another map, or of other shapes; the message names the file, what
-                was found and what was expected.
+            StorageError: no such file, damaged, of another map or number of episodes, or of other shapes; the message
+                names the file, what was found and what was expected.
         """
         with _Archive(Path(path)) as archive:
             metadata = archive.metadata()
-            archive.expect(metadata, map_name=spec.map_name, n_agents=spec.n_agents)
-            agents = tuple(archive.agent(i, spec) for i in range(spec.n_agents))
+            archive.expect(metadata, map_name=spec.map_name, n_agents=spec.n_agents, episodes=episodes)
+            agents = tuple(archive.agent(i, spec, episodes) for i in range(spec.n_agents))
         return cls(agents, {key: metadata[key] for key in metadata if key not in ("format", "version", "n_agents")})
 
 
@@ -245,9 +247,9 @@ class _Archive:
                     " this, or sample them"
                 )
 
-    def agent(self, i: int, spec: EnvSpec) -> AgentDemonstrations:
+    def agent(self, i: int, spec: EnvSpec, episodes: int) -> AgentDemonstrations:
         """Read one agent's arrays and check shapes and ranges."""
-        lengths = self._array(f"lengths_{i}", _ARRAYS["lengths"], (None,))
+        lengths = self._array(f"lengths_{i}", _ARRAYS["lengths"], (episodes,))
         self._check_range(f"lengths_{i}", lengths, 1, spec.episode_limit)
         rows = int(lengths.sum())
         obs = self._array(f"obs_{i}", _ARRAYS["obs"], (rows, spec.obs_size))
@@ -261,8 +263,6 @@ class _Archive:
         return AgentDemonstrations(lengths, obs, actions, avail_actions)
 
     def _check_range(self, name: str, array: np.ndarray, low: int, high: int) -> None:
-        if len(array) == 0:
-            raise StorageError(f"{self.path}: {name} is empty, expected episodes; sample the demonstrations again")
         if int(array.min()) < low or int(array.max()) > high:
             raise StorageError(
                 f"{self.path}: found {name} from {array.min()} to {array.max()}, expected {low} to {high} on this map;"
@@ -270,22 +270,21 @@ class _Archive:
             )
 
     def _array(self, name: str, dtype: np.dtype[Any], shape: tuple[int | None, ...]) -> np.ndarray:
-        """Read one array whose type and shape are known; sizes are checked before memory is taken."""
+        """Read one array whose type and shape are known; both are checked before memory is taken."""
         try:
             info = self.zip.getinfo(f"{name}.npy")
         except KeyError:
             raise StorageError(self._damaged(f"it holds no array {name!r}")) from None
-        if name == "metadata" and info.file_size > MAX_HEADER_BYTES:
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # zipfile unfolds others without bound
+            raise StorageError(self._damaged(f"{name} is packed by method {info.compress_type}, expected deflate"))
+        if name == "metadata" and info.file_size > MAX_METADATA_BYTES:
             raise StorageError(self._damaged(f"its metadata claims {info.file_size} bytes"))
-        if info.file_size > MAX_DEFLATE_RATIO * (info.compress_size + 1):
-            raise StorageError(
-                self._damaged(f"{name} claims {info.file_size} bytes, packed into {info.compress_size}: impossible")
-            )
         try:
             with self.zip.open(info) as member:
                 found = self._header(name, member, info.file_size)
                 self._check_type(name, found, dtype, shape)
-                return np.frombuffer(bytearray(member.read()), dtype).reshape(found[0])
+                content = member.read(info.file_size - member.tell())  # with a number, or it unfolds all there is
+                return np.frombuffer(bytearray(content), dtype).reshape(found[0])
         except (OSError, *_UNREADABLE) as error:
             raise StorageError(self._damaged(f"{name} cannot be read ({error})")) from error
 

@@ -30,7 +30,7 @@ import torch
 
 from dm2.algorithms import learner_name, load, run_digest
 from dm2.backends import BatchedEnv, EnvSpec, env_spec, make_env
-from dm2.config import RunSettings
+from dm2.config import RunSettings, SettingsError
 from dm2.errors import UserError
 from dm2.evaluation import Evaluation, evaluate
 from dm2.policies import read_policy
@@ -117,18 +117,28 @@ class PretrainedLearner(Protocol):
         """Do so; returns finite metrics, columns of the first row of metrics.csv."""
 
 
-def build_learner(settings: RunSettings, spec: EnvSpec, demonstrations: Demonstrations | None = None) -> Learner:
-    """The learner that the settings ask for.
+def check_given(settings: RunSettings, demonstrations: object | None) -> None:
+    """Refuse to do without the demonstrations that settings name, and to take some where they name none.
 
     Raises:
-        ValueError: demonstrations are missing, or given to a learner that reads none.
+        SettingsError: so it is.
     """
     reads_demonstrations = settings.demonstrations is not None
     if reads_demonstrations != (demonstrations is not None):
         wanted, found = ("demonstrations", "none") if reads_demonstrations else ("no demonstrations", "some")
-        raise ValueError(
-            f"condition {settings.condition!r} with reward {settings.reward!r} needs {wanted}, found {found}"
+        raise SettingsError(
+            f"condition {settings.condition!r} with reward {settings.reward!r} needs {wanted}, found {found}:"
+            f" {'name an archive' if reads_demonstrations else 'leave it out'} (--demonstrations)"
         )
+
+
+def build_learner(settings: RunSettings, spec: EnvSpec, demonstrations: Demonstrations | None = None) -> Learner:
+    """The learner that the settings ask for.
+
+    Raises:
+        SettingsError: demonstrations are missing, or given to a learner that reads none.
+    """
+    check_given(settings, demonstrations)
     given = () if demonstrations is None else (demonstrations,)
     learner: Learner = load(learner_name(settings))(spec, settings, *given)
     return learner

@@ -128,7 +128,7 @@ def test_a_scripted_expert_is_sampled_and_takes_no_policy_files(
     assert dm2_command(monkeypatch, *wanted, __file__) == 1
     assert "policies: found 1, expected none: the settings' expert is 'heuristic'" in capsys.readouterr().err
     assert dm2_command(monkeypatch, *wanted) == 0
-    demonstrations = Demonstrations.load(archive, env_spec("simulator", "3m"))
+    demonstrations = Demonstrations.load(archive, env_spec("simulator", "3m"), episodes=4)
     assert (demonstrations.n_agents, demonstrations.n_episodes) == (3, 4)
     assert demonstrations.metadata["experts"] == [{"condition": "heuristic"}] * 3
     assert demonstrations.metadata["expert"] == "heuristic"
@@ -142,3 +142,19 @@ def test_a_trained_expert_needs_its_policy_files(
     settings.write_text(json.dumps({"scale": "smoke", "map_name": "3m", "source": {"expert": "ippo"}}))
     assert dm2_command(monkeypatch, "sample", "--settings", str(settings), "--output", str(tmp_path / "x.npz")) == 1
     assert "policies: found (map, condition, seed, percent) [], expected [(" in capsys.readouterr().err
+
+
+def test_a_run_without_the_demonstrations_that_it_needs_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    settings, run = tmp_path / "settings.yaml", tmp_path / "run"
+    wanted = ["--scale", "smoke", "--output", str(settings), "--config-folder", CONFIG]
+    train = ["train", "--settings", str(settings), "--run-directory", str(run)]
+    for condition, given, message in (
+        ("dm2_ippo_demo", [], "needs demonstrations, found none: name an archive (--demonstrations)"),
+        ("ippo", ["--demonstrations", __file__], "needs no demonstrations, found some: leave it out"),
+    ):
+        assert dm2_command(monkeypatch, "settings", "3m", condition, *wanted) == 0
+        assert dm2_command(monkeypatch, *train, *given) == 1
+        assert f"error: condition '{condition}' with reward" in (shown := capsys.readouterr().err) and message in shown
+    assert not run.exists()

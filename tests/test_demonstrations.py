@@ -6,8 +6,10 @@ import dataclasses
 import io
 import json
 import os
+import tracemalloc
 import zipfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,9 @@ from dm2.rollout import ActResult, Hidden, Policy, collect
 from dm2.storage import StorageError
 
 SPEC = FakeSpec()
+EPISODES = 6
+MANY = 200
+MEBIBYTE = 2**20
 
 
 class TakesAction:
@@ -47,7 +52,7 @@ def make(n_battles: int, seed: int) -> FakeEnv:
 
 def sample(teams: tuple[Policy, ...] = (TakesAction(1),), **options: Any) -> Demonstrations:
     seeds = tuple(range(len(teams)))
-    return sample_demonstrations(teams, SPEC, make, seeds=seeds, **{"episodes": 6, **options})  # type: ignore[arg-type]
+    return sample_demonstrations(teams, SPEC, make, seeds=seeds, **{"episodes": EPISODES, **options})  # type: ignore[arg-type]
 
 
 def lengths_of(first: int, count: int) -> list[int]:
@@ -112,7 +117,7 @@ def test_refuses_too_few_teams() -> None:
 def test_archive_comes_back_as_it_was(tmp_path: Path) -> None:
     original = sample(metadata={"epsilon": 0.1})
     original.save(tmp_path / "set.npz")
-    found = Demonstrations.load(tmp_path / "set.npz", SPEC)  # type: ignore[arg-type]
+    found = Demonstrations.load(tmp_path / "set.npz", SPEC, EPISODES)  # type: ignore[arg-type]
     assert found.metadata == original.metadata
     assert found.fingerprint == original.fingerprint
     for agent, other in zip(found.agents, original.agents, strict=True):
@@ -144,9 +149,9 @@ def archive(tmp_path: Path) -> Path:
     return tmp_path / "set.npz"
 
 
-def refused(path: Path, message: str, spec: FakeSpec = SPEC) -> None:
+def refused(path: Path, message: str, spec: FakeSpec = SPEC, episodes: int = EPISODES) -> None:
     with pytest.raises(StorageError, match=message) as caught:
-        Demonstrations.load(path, spec)  # type: ignore[arg-type]
+        Demonstrations.load(path, spec, episodes)  # type: ignore[arg-type]
     assert str(path) in str(caught.value)
 
 
@@ -156,6 +161,17 @@ def test_refuses_another_map(archive: Path) -> None:
 
 def test_refuses_another_number_of_agents(archive: Path) -> None:
     refused(archive, "found n_agents 2, expected 3", dataclasses.replace(SPEC, n_agents=3))
+
+
+def test_refuses_another_number_of_episodes(archive: Path) -> None:
+    refused(archive, "found episodes 6, expected 1000", episodes=1000)
+
+
+def test_refuses_more_episodes_than_the_metadata_tells(archive: Path) -> None:
+    def change(arrays: dict[str, np.ndarray]) -> None:
+        arrays["lengths_0"] = np.repeat(arrays["lengths_0"], 1000)
+
+    refused(rewrite(archive, change), r"found lengths_0 of int64 \[6000\], expected int64 \[6\]")
 
 
 def test_refuses_another_obs_size(archive: Path) -> None:
@@ -192,21 +208,23 @@ def test_refuses_flipped_bits(archive: Path) -> None:
     refused(archive, "damaged.*obs_1")
 
 
-def read_or_refused(path: Path, content: bytes) -> Demonstrations | None:
+def members_of(path: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(path) as file:
+        return {name: file.read(name) for name in file.namelist()}
+
+
+def read_or_refused(path: Path, content: bytes, episodes: int = EPISODES) -> Demonstrations | None:
     """What the reader makes of bytes: nothing else than demonstrations or a refusal that names the file."""
     path.write_bytes(content)
     try:
-        return Demonstrations.load(path, SPEC)  # type: ignore[arg-type]
+        return Demonstrations.load(path, SPEC, episodes)  # type: ignore[arg-type]
     except StorageError as error:
         assert str(path) in str(error)
         return None
 
 
-FUZZ = settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-    max_examples=int(os.environ.get("DM2_FUZZ_EXAMPLES", "200")),
-    deadline=None,
-)
+EXAMPLES = int(os.environ.get("DM2_FUZZ_EXAMPLES", "200"))
+FUZZ = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=EXAMPLES, deadline=None)
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**20), st.integers(0, 7)), min_size=1, max_size=3))
@@ -245,8 +263,7 @@ def npy(header: bytes, data: bytes) -> bytes:
 @FUZZ
 def test_no_hostile_array_gets_past_the_reader(tmp_path: Path, name: str, content: bytes) -> None:
     sample().save(tmp_path / "set.npz")
-    with zipfile.ZipFile(tmp_path / "set.npz") as file:
-        members = {each: file.read(each) for each in file.namelist()}
+    members = members_of(tmp_path / "set.npz")
     hostile = io.BytesIO()
     with zipfile.ZipFile(hostile, "w") as file:
         for each, good in members.items():
@@ -256,6 +273,49 @@ def test_no_hostile_array_gets_past_the_reader(tmp_path: Path, name: str, conten
     assert {path.name for path in tmp_path.iterdir()} == {"set.npz"}
 
 
+@cache
+def many_episodes() -> Demonstrations:
+    """Of arrays that are longer than what zipfile unfolds at once."""
+    return sample(episodes=MANY)
+
+
+def bomb(members: dict[str, bytes], method: int, bomb: str, claimed: int) -> bytes:
+    """An archive in which the index, which a reader goes by, claims a size for the member `bomb`."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", method) as file:
+        for name, member in members.items():
+            file.writestr(name, member)
+        file.getinfo(bomb).file_size = claimed
+    return content.getvalue()
+
+
+@given(
+    st.sampled_from(["metadata", "lengths_0", "obs_0", "actions_1", "avail_actions_1"]),
+    st.sampled_from([zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]),
+    st.data(),
+)
+@settings(FUZZ, max_examples=EXAMPLES // 5)
+def test_no_bomb_takes_memory(tmp_path: Path, name: str, method: int, data: st.DataObject) -> None:
+    """Of arrays that unfold to 4 MiB or more, whose headers fit or tell the truth, in an index that may lie."""
+    many_episodes().save(tmp_path / "set.npz")
+    members = members_of(tmp_path / "set.npz")
+    with np.load(tmp_path / "set.npz") as arrays:
+        good = arrays[name]
+    zeros = bytes(data.draw(st.integers(4, 8)) * MEBIBYTE)
+    rows = data.draw(st.sampled_from([len(good), len(zeros) // good[0].nbytes]))
+    header = io.BytesIO()
+    claim = {"descr": good.dtype.str, "fortran_order": False, "shape": (rows, *good.shape[1:])}
+    np.lib.format.write_array_header_1_0(header, claim)
+    members[f"{name}.npy"] = header.getvalue() + zeros
+    claims = [len(members[f"{name}.npy"]), 2**31 - 1, len(header.getvalue()) + good.nbytes, 0]
+    content = bomb(members, method, f"{name}.npy", data.draw(st.sampled_from(claims)))
+    tracemalloc.start()
+    assert read_or_refused(tmp_path / "set.npz", content, MANY) is None
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < MEBIBYTE
+
+
 @given(st.binary(max_size=200))
 @FUZZ
 def test_no_bytes_get_past_the_reader_or_crash_it(tmp_path: Path, content: bytes) -> None:
@@ -263,7 +323,7 @@ def test_no_bytes_get_past_the_reader_or_crash_it(tmp_path: Path, content: bytes
 
 
 def test_refuses_metadata_that_would_fill_the_memory(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dm2.demonstrations.MAX_HEADER_BYTES", 100)
+    monkeypatch.setattr("dm2.demonstrations.MAX_METADATA_BYTES", 100)
     refused(archive, "its metadata claims [0-9]+ bytes")
 
 
@@ -315,8 +375,7 @@ def test_refuses_a_claim_that_the_file_cannot_hold(archive: Path) -> None:
     header = io.BytesIO()
     claim = {"descr": "<i8", "fortran_order": False, "shape": (10**13,)}
     np.lib.format.write_array_header_1_0(header, claim)
-    with zipfile.ZipFile(archive) as file:
-        members = {name: file.read(name) for name in file.namelist()}
+    members = members_of(archive)
     members["lengths_0.npy"] = header.getvalue() + bytes(80)
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
         for name, content in members.items():

@@ -32,11 +32,14 @@ def main(
     from dm2.demonstrations import Demonstrations
     from dm2.resume import changes_since_start
     from dm2.storage import RunDirectory
-    from dm2.training import run_identity, train
+    from dm2.training import check_given, run_identity, train
 
     run = RunSettings.from_yaml(settings)
     spec = env_spec(run.backend, run.map_name)
-    archive = None if demonstrations is None else Demonstrations.load(demonstrations, spec)
+    check_given(run, demonstrations)
+    archive = None
+    if demonstrations is not None and run.demonstrations is not None:
+        archive = Demonstrations.load(demonstrations, spec, run.demonstrations.episodes)
     changes = changes_since_start(RunDirectory(run_directory), run_identity(run, spec, archive))
     if fresh_if_changed and changes:
         typer.echo(f"starting over, since the run was started otherwise: {'; '.join(changes)}", err=True)
