@@ -5,6 +5,7 @@ import resource
 from pathlib import Path
 
 import pytest
+import yaml
 from snakemake_run import REPOSITORY, snakemake
 
 from dm2.experiments import Matrix
@@ -80,3 +81,47 @@ def test_a_file_of_a_run_that_the_scale_lacks_is_no_target(tmp_path: Path) -> No
     done = snakemake(tmp_path, "--dry-run", "results/quick/runs/3m/ippoo/seed-112358/metrics.csv")
     assert done.returncode != 0
     assert "MissingRuleException" in done.stdout
+
+
+CLUSTERS = REPOSITORY / "workflow" / "profiles"
+
+
+def resources(output: str) -> dict[str, list[tuple[int, int]]]:
+    """Memory in MB and minutes that each rule's jobs ask for, from a dry run."""
+    found: dict[str, list[tuple[int, int]]] = {}
+    pattern = r"rule (\w+):$.*?mem_mb=(\d+),.*?runtime=(\d+)$"
+    for rule, memory, minutes in re.findall(pattern, output, re.MULTILINE | re.DOTALL):
+        found.setdefault(rule, []).append((int(memory), int(minutes)))
+    return found
+
+
+def test_every_retry_asks_the_cluster_for_more(tmp_path: Path) -> None:
+    asked = []
+    for attempt in (1, 2, 3):
+        plan = ("--dry-run", "--profile", str(CLUSTERS / "slurm"), "--attempt", str(attempt))
+        done = snakemake(tmp_path, *plan, "--config", "scale=paper", "seeds=[112358]", "runs={3m: [dm2_ippo_demo]}")
+        assert done.returncode == 0, done.stdout
+        asked.append(resources(done.stdout))
+    first, *later = asked
+    local = {"all", "write_run_settings", "write_demonstration_settings"}
+    assert first.keys() - local == {rule for rule in planned(done.stdout) if rule != "total"} - local
+    for rule in first.keys() - local:
+        for attempt, again in enumerate(later, start=2):
+            assert again[rule] == [(attempt * memory, attempt * minutes) for memory, minutes in first[rule]], rule
+    assert {minutes for rule in ("train_expert", "train_dm2") for _, minutes in first[rule]} == {
+        30 + 10_050_000 // 12_000
+    }
+
+
+def test_cluster_profiles_try_again_and_group_the_short_jobs() -> None:
+    slurm, generic = (
+        yaml.safe_load((CLUSTERS / name / "config.yaml").read_text()) for name in ("slurm", "cluster-generic")
+    )
+    shared = {key: value for key, value in slurm.items() if "slurm" not in key and key != "executor"}
+    assert shared == {
+        key: value for key, value in generic.items() if "cluster-generic" not in key and key != "executor"
+    }
+    assert shared["retries"] == 3 and shared["rerun-incomplete"] is True
+    assert set(shared["groups"].values()) == {"tables"}
+    for wanted in ("threads", "mem_mb", "runtime"):
+        assert wanted in generic["cluster-generic-submit-cmd"]

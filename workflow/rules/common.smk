@@ -77,6 +77,11 @@ def sampling_code(wildcards):
     )
 
 
+def growing(amount):
+    """A resource to ask a cluster for: so much at the first attempt, twice as much at the second."""
+    return lambda wildcards, attempt: amount * attempt
+
+
 def training_minutes(wildcards, attempt):
     """Wall time to ask a cluster for; a run that needs more goes on from its checkpoint at the next attempt."""
     return attempt * (

@@ -35,8 +35,8 @@ rule sample_demonstrations:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 3072 * attempt,
-        runtime=30,
+        mem_mb=growing(3072),
+        runtime=growing(30),
     params:
         code=sampling_code,
     shell:

@@ -40,7 +40,7 @@ rule train_expert:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 3072 * attempt,
+        mem_mb=growing(3072),
         runtime=training_minutes,
     params:
         run=lambda wildcards, output: Path(output.record).parent,

@@ -23,8 +23,8 @@ rule draw_figure:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=1024,
-        runtime=10,
+        mem_mb=growing(1024),
+        runtime=growing(10),
     params:
         stem=lambda wildcards, output: Path(output.pdf).with_suffix(""),
         config_folder=lambda wildcards, input: Path(input.experiments).parent,
@@ -52,8 +52,8 @@ rule write_report:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=1024,
-        runtime=10,
+        mem_mb=growing(1024),
+        runtime=growing(10),
     params:
         results=lambda wildcards, output: Path(output[0]).parent,
         code=code_digest("dm2.scripts.write_report"),

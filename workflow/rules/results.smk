@@ -16,8 +16,8 @@ rule aggregate_runs:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=1024,
-        runtime=10,
+        mem_mb=growing(1024),
+        runtime=growing(10),
     params:
         runs=[run.directory(SCALE) for run in MATRIX.learners],
         code=code_digest("dm2.scripts.aggregate_runs"),
@@ -43,8 +43,8 @@ rule aggregate_demonstrations:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=1024,
-        runtime=10,
+        mem_mb=growing(1024),
+        runtime=growing(10),
     params:
         runs=[run.directory(SCALE) for run in MATRIX.learners],
         code=code_digest("dm2.scripts.aggregate_demonstrations"),
@@ -69,8 +69,8 @@ rule judge_claims:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=1024,
-        runtime=10,
+        mem_mb=growing(1024),
+        runtime=growing(10),
     params:
         code=code_digest("dm2.scripts.judge_claims"),
     shell:
