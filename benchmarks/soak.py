@@ -1,6 +1,7 @@
 """Memory over the time of a long run: does it stay flat?
 
-    python benchmarks/soak.py SETTINGS [--demonstrations ARCHIVE] [--seconds-between 10] [--csv FILE] [--figure FILE]
+    python benchmarks/soak.py SETTINGS --csv FILE [--demonstrations ARCHIVE] [--seconds-between 10] [--figure FILE]
+    python benchmarks/soak.py --csv FILE --figure FILE                    # draws the samples of an earlier soak
 
 SETTINGS is a run's settings file (`dm2 settings 5m_vs_6m ippo --scale paper --output settings.yaml`), whose `env_steps`
 say how long the soak is. The run trains in a process of its own and a temporary folder. Its resident memory is read
@@ -25,10 +26,10 @@ KIB_PER_MIB = 1024
 
 def main() -> None:
     arguments = parse_arguments()
-    with tempfile.TemporaryDirectory() as folder:
-        samples = soak(arguments, Path(folder))
-    if arguments.csv:
-        samples.to_csv(arguments.csv, index=False)
+    if arguments.settings:
+        with tempfile.TemporaryDirectory() as folder:
+            soak(arguments, Path(folder)).to_csv(arguments.csv, index=False)
+    samples = pd.read_csv(arguments.csv)
     if arguments.figure:
         draw(samples, arguments.figure)
     print(verdict(samples))
@@ -36,10 +37,10 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("settings", type=Path)
+    parser.add_argument("settings", type=Path, nargs="?")
     parser.add_argument("--demonstrations", type=Path)
     parser.add_argument("--seconds-between", type=float, default=10.0)
-    parser.add_argument("--csv", type=Path)
+    parser.add_argument("--csv", type=Path, required=True)
     parser.add_argument("--figure", type=Path)
     return parser.parse_args()
 
@@ -52,9 +53,9 @@ def soak(arguments: argparse.Namespace, run: Path) -> pd.DataFrame:
     started, samples = time.monotonic(), []
     process = subprocess.Popen(list(map(str, command)))
     while process.poll() is None:
-        seconds = time.monotonic() - started
-        samples.append((round(seconds, 1), env_steps(run), resident_mib(process.pid)))
         time.sleep(arguments.seconds_between)
+        if (memory := resident_mib(process.pid)) > 0:
+            samples.append((round(time.monotonic() - started, 1), env_steps(run), round(memory, 1)))
     if process.returncode != 0:
         sys.exit(f"the run ended with exit code {process.returncode}")
     return pd.DataFrame(samples, columns=["wall_seconds", "env_steps", "memory_mib"])
@@ -80,7 +81,7 @@ def env_steps(run: Path) -> int:
 
 def verdict(samples: pd.DataFrame) -> str:
     """How much the memory grew, in one line."""
-    memory = samples.loc[samples["memory_mib"] > 0, "memory_mib"]
+    memory = samples["memory_mib"]
     quarter = len(memory) // 4
     growth = memory[-quarter:].median() - memory[quarter : 2 * quarter].median() if quarter else float("nan")
     steps = samples["env_steps"].max()
@@ -88,14 +89,16 @@ def verdict(samples: pd.DataFrame) -> str:
 
 
 def draw(samples: pd.DataFrame, path: Path) -> None:
-    """Memory against env steps."""
+    """Memory against the env steps of the last evaluation before."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 3), layout="constrained")
     axes = figure.subplots()
-    axes.plot(samples["env_steps"], samples["memory_mib"])
-    axes.set(xlabel="env steps", ylabel="resident memory (MiB)", ylim=(0, None))
-    figure.savefig(path)
+    axes.plot(samples["env_steps"] / 1e6, samples["memory_mib"], ".", markersize=3)
+    axes.set(xlabel="million env steps", ylabel="resident memory (MiB)", ylim=(0, None))
+    axes.set_title(verdict(samples), fontsize="medium")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=150)
 
 
 if __name__ == "__main__":
