@@ -435,11 +435,16 @@ def test_a_kill_while_pretraining_starts_it_over_and_the_first_row_tells_its_met
     assert {row["cloning_accuracy"] for row in later} == {""}
 
 
-def test_the_number_of_threads_changes_no_result(tmp_path: Path) -> None:
+def test_neither_threads_nor_a_fresh_process_change_a_result(tmp_path: Path) -> None:
     settings = real_run("ippo")[0].model_copy(update={"env_steps": 400, "evaluation_interval": 200})
-    for threads in (1, 2):
-        training.train(settings, tmp_path / str(threads), threads=threads)
+    settings.to_yaml(tmp_path / "settings.yaml")
+    training.train(settings, tmp_path / "1", threads=1)
+    where = ["--settings", tmp_path / "settings.yaml", "--run-directory", tmp_path / "2", "--threads", "2"]
+    told = subprocess.run(
+        [sys.executable, "-m", "dm2.scripts.train", *where], check=True, stderr=subprocess.PIPE, text=True
+    )
     same_results(RunDirectory(tmp_path / "1"), RunDirectory(tmp_path / "2"))
+    assert "3m ippo seed 3: finished" in told.stderr
 
 
 # --- faults --------------------------------------------------------------------------------------------------------
