@@ -30,7 +30,7 @@ def why_not() -> str | None:
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         return "needs Debian and its superuser, to install and start Slurm"
     if CONFIGURATION.exists():
-        return f"{CONFIGURATION} exists: another Slurm is set up here"
+        return f"{CONFIGURATION} exists: another Slurm is set up here, or a test was killed in the middle"
     return None
 
 
