@@ -83,8 +83,8 @@ rule record_battles:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=2048,
-        runtime=30,
+        mem_mb=growing(2048),
+        runtime=growing(30),
     params:
         code=code_digest("dm2.scripts.record_battles"),
     shell:
