@@ -21,15 +21,23 @@ def main(
     fresh_if_changed: Annotated[
         bool, typer.Option("--fresh-if-changed", help="The same if other settings, code or demonstrations made it.")
     ] = False,
+    tensorboard: Annotated[
+        bool,
+        typer.Option(
+            "--tensorboard", envvar="DM2_TENSORBOARD", help="Also write event files, RUN_DIRECTORY/tensorboard."
+        ),
+    ] = False,
 ) -> None:
     """Train one run to its end; a stopped one goes on from its last checkpoint, a finished one is left alone."""
     from dm2.backends import env_spec
     from dm2.config import RunSettings
     from dm2.demonstrations import Demonstrations
+    from dm2.event_files import EventFiles
     from dm2.resume import changes_since_start
     from dm2.storage import RunDirectory
     from dm2.training import run_identity, train
 
+    on_evaluation = EventFiles(run_directory / "tensorboard") if tensorboard else lambda rows: None
     run = RunSettings.from_yaml(settings)
     spec = env_spec(run.backend, run.map_name)
     archive = None if demonstrations is None else Demonstrations.load(demonstrations, spec)
@@ -37,7 +45,7 @@ def main(
     if fresh_if_changed and changes:
         typer.echo(f"starting over, since the run was started otherwise: {'; '.join(changes)}", err=True)
         fresh = True
-    train(run, run_directory, demonstrations=archive, threads=threads, fresh=fresh)
+    train(run, run_directory, demonstrations=archive, threads=threads, fresh=fresh, on_evaluation=on_evaluation)
 
 
 if __name__ == "__main__":
