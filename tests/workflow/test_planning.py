@@ -24,7 +24,7 @@ def test_paper_scale_plans_the_matrix_with_shared_experts(tmp_path: Path) -> Non
     assert jobs["train_expert"] == 5 * (5 * 5 + 7)
     assert jobs["train_dm2"] == 5 * (20 + 6 + 16 + 3 * 2 + 2 * 4 + 4)
     # the ladders of checkpoints and of episodes, the other maps, the demonstration ablations
-    assert jobs["sample_demonstrations"] == 2 * 11 + 2 * 4 + 3 * 2 + 3 + 4
+    assert jobs["sample_demonstrations"] == 2 * 11 + 2 * 4 + 3 * 2 + 2 * 3
     assert jobs["draw_figure"] == 15
     assert jobs["write_run_settings"] == jobs["train_expert"] + jobs["train_dm2"]
 
