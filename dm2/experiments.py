@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -150,6 +150,8 @@ class Scale(Settings):
     """Conditions run on each map."""
     single_seed_runs: dict[str, tuple[Name, ...]] = Field(default_factory=dict)
     """Conditions run on each map with the first seed alone."""
+    figures: tuple[Name, ...] = ()
+    """Figures to draw, and nothing is run but what they show; none given: every figure and run."""
     defaults: Layer = Field(default_factory=dict)
     """Part of RunSettings that holds on every map at this scale."""
     maps: dict[str, Layer] = Field(default_factory=dict)
@@ -250,7 +252,7 @@ class Matrix:
             algorithms=AlgorithmsFile.from_yaml(folder / "algorithms.yaml"),
         )
         matrix._check()
-        return matrix
+        return matrix._of_figures() if matrix.scale.figures else matrix
 
     def settings(self, run: Run) -> RunSettings:
         """All settings of one run.
@@ -340,6 +342,29 @@ class Matrix:
     def figure_conditions(self, figure: str, map_name: str) -> tuple[str, ...]:
         """What the figure's panel of a map shows: the conditions that the scale runs, in the order of the legend."""
         return tuple(one for one in self.figures[figure].drawn_on(map_name) if one in self.scale.conditions(map_name))
+
+    def _of_figures(self) -> Matrix:
+        """What the scale's `figures` show and nothing else.
+
+        Raises:
+            SettingsError: there is no such figure, or the scale runs nothing that one shows.
+        """
+        where = f"config/scales/{self.scale.scale}.yaml: figures"
+        shown: dict[str, set[str]] = {}
+        for name in self.scale.figures:
+            check_name("figure", name, self.figures, where)
+            maps = self.figure_maps(name)
+            if not maps:
+                raise SettingsError(f"{where}: found {name!r}, of which the scale runs nothing; add it to `runs`")
+            for map_name in maps:
+                baseline = [self.figures[name].baseline or ""]
+                shown.setdefault(map_name, set()).update(self.figure_conditions(name, map_name), baseline)
+        kept = {
+            key: {name: tuple(one for one in runs[name] if one in shown[name]) for name in runs if name in shown}
+            for key, runs in (("runs", self.scale.runs), ("single_seed_runs", self.scale.single_seed_runs))
+        }
+        figures = {name: self.figures[name] for name in self.scale.figures}
+        return replace(self, scale=self.scale.model_copy(update=kept), figures=figures)
 
     def _with_expert_seeds(self, demonstrations: Layer, map_name: str) -> Layer:
         n_experts = 1 if demonstrations.get("joint", True) else n_agents(map_name)

@@ -49,6 +49,11 @@ LOOKS = {
     "dm2_sil": ("#009E73", "v"),
     "ippo_bc_pretrain": ("#56B4E9", "p"),
     "open_loop": ("#B8860B", "X"),
+    # fewer episodes are lighter; dm2_ippo_demo, which learns from all, is the darkest
+    "dm2_ippo_demo_64_episodes": ("#A1D99B", "v"),
+    "dm2_ippo_demo_125_episodes": ("#74C476", "s"),
+    "dm2_ippo_demo_250_episodes": ("#41AB5D", "D"),
+    "dm2_ippo_demo_500_episodes": ("#006D2C", "p"),
 }
 OTHER_LOOKS = (
     ("#CC79A7", "h"),
@@ -62,6 +67,8 @@ SHADES = {"dm2_ippo_demo": "YlGnBu", "gail_only_ippo_demo": "RdPu", "dm2_state_a
 """Sequential colour maps of families with one condition per checkpoint of the expert: early is light, late is dark."""
 SHADE_MARKERS = ("^", "o", "s", "D", "v", "p", "<", "h", ">")
 COLUMN_INCHES, PANEL_INCHES, LINE_INCHES = 3.5, 1.45, 0.12
+CROWDED = 8
+"""Conditions in a panel from which on it takes the whole width, and the paper's curves get axes of their own."""
 OVERLAY_SHARE = 0.5
 """Share of the paper's training length from which on our curves and the paper's fit on one time axis."""
 
@@ -178,7 +185,7 @@ def _shade(name: str) -> tuple[str, str] | None:
     family, percent = (rung[1], int(rung[2])) if rung else (name, 100)
     if family not in SHADES:
         return None
-    colour = mpl.colormaps[SHADES[family]](0.28 + 0.5 * percent / 100)
+    colour = mpl.colormaps[SHADES[family]](0.27 + 0.57 * percent / 100)
     return to_hex(colour), SHADE_MARKERS[(100 - percent) // 10 % len(SHADE_MARKERS)]
 
 
@@ -280,33 +287,38 @@ def draw(description: FigureDescription, rows: pd.DataFrame) -> Figure:
     Returns:
         The figure, one column wide. Nothing is saved.
     """
+    crowded = max(len(panel.conditions) for panel in description.panels) > CROWDED
     with mpl.rc_context(STYLE):
-        return _draw_beside(description, rows) if paper_needs_own_axes(rows) else _draw_over(description, rows)
+        if paper_needs_own_axes(rows, crowded):
+            return _draw_beside(description, rows, n_columns=1 if crowded else 2)
+        return _draw_over(description, rows, n_columns=1 if crowded else min(2, len(description.panels)))
 
 
-def paper_needs_own_axes(rows: pd.DataFrame) -> bool:
-    """Whether the paper's training is so much longer than ours that both cannot share a time axis."""
+def paper_needs_own_axes(rows: pd.DataFrame, crowded: bool) -> bool:
+    """Whether the paper's curves have no room among ours, or train so much longer that a time axis cannot show both."""
     longest = rows.groupby("series")["env_steps"].max()
-    return PAPER in longest and longest[OURS] < OVERLAY_SHARE * longest[PAPER]
+    return PAPER in longest and (crowded or longest[OURS] < OVERLAY_SHARE * longest[PAPER])
 
 
-def _draw_beside(description: FigureDescription, rows: pd.DataFrame) -> Figure:
-    figure, axes = empty_axes(len(description.panels), 2)
+def _draw_beside(description: FigureDescription, rows: pd.DataFrame, n_columns: int) -> Figure:
+    """Ours left and the paper's right of it or, in one column, below."""
+    figure, axes = empty_axes(2 * len(description.panels) // n_columns, n_columns)
+    axes = axes.reshape(-1, 2)
     last_with_paper = max(i for i, panel in enumerate(description.panels) if len(_series(rows, panel, PAPER)))
     for i, (panel, (left, right)) in enumerate(zip(description.panels, axes, strict=True)):
         _draw_ours(left, panel, rows)
-        dress(left, panel.title, time_label=i == len(axes) - 1, rate_label=True)
+        is_lowest = i == len(axes) - 1 and (n_columns == 2 or i > last_with_paper)
+        dress(left, panel.title, time_label=is_lowest, rate_label=True)
         if len(_series(rows, panel, PAPER)):
             _draw_paper(right, panel, rows)
-            dress(right, f"{panel.title}, {PAPER_LABEL}", time_label=i == last_with_paper, rate_label=False)
+            dress(right, f"{panel.title}, {PAPER_LABEL}", time_label=i == last_with_paper, rate_label=n_columns == 1)
         else:
             right.set_axis_off()
             right.text(0.5, 0.5, "not in the paper's figures", ha="center", va="center", color="0.4")
     return _finish(figure, description, rows)
 
 
-def _draw_over(description: FigureDescription, rows: pd.DataFrame) -> Figure:
-    n_columns = min(2, len(description.panels))
+def _draw_over(description: FigureDescription, rows: pd.DataFrame, n_columns: int) -> Figure:
     n_rows = -(-len(description.panels) // n_columns)
     figure, axes = empty_axes(n_rows, n_columns)
     for i, (panel, ax) in enumerate(zip(description.panels, axes.flat, strict=False)):

@@ -19,7 +19,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -162,6 +162,7 @@ def train(
     progress: bool = True,
     checkpoint_minutes: float = 5.0,
     stall_minutes: float = STALL_MINUTES,
+    on_evaluation: Callable[[Sequence[Row]], None] = lambda rows: None,
 ) -> None:
     """Train one run to its end, from its last checkpoint if it has one; a finished run is left as it is.
 
@@ -175,6 +176,7 @@ def train(
         checkpoint_minutes: wall time between checkpoints.
         stall_minutes: wall time after which an update, with the evaluation and checkpoint before it, is taken to have
             stalled: the process ends, see `dm2.watchdog`.
+        on_evaluation: told all evaluations so far, after each and when a stopped run goes on.
 
     Raises:
         TrainingInterrupted: SIGTERM or SIGINT came; the current update was finished and a checkpoint written.
@@ -203,7 +205,7 @@ def train(
             regeneration_pays=settings.quirks.regeneration_pays,
         )
         with StopSignals() as stop:
-            training = Training(settings, run, learner, env, identity, report, threads)
+            training = Training(settings, run, learner, env, identity, report, threads, on_evaluation)
             training.resume()
             with watchdog(run.log, stall_minutes * 60.0) as alive:
                 training.to_the_end(stop, checkpoint_minutes * 60.0, alive)
@@ -223,6 +225,7 @@ class Training:
         identity: Identity,
         report: ProgressReport,
         threads: int,
+        on_evaluation: Callable[[Sequence[Row]], None],
     ) -> None:
         self.settings = settings
         self.run = run
@@ -231,6 +234,7 @@ class Training:
         self.identity = identity
         self.report = report
         self.threads = threads
+        self.on_evaluation = on_evaluation
         self.logbook = Logbook()
         self.lap_started = time.monotonic()  # a clock that is set back or forward does not touch it
 
@@ -241,6 +245,7 @@ class Training:
             tensors, self.logbook = found
             self.learner.load_state(tensors)
             self.logbook.resumes += 1
+            self.on_evaluation(self.logbook.rows)
             self.report.message(f"resumed at {self.logbook.env_steps:,} env steps")
         elif isinstance(self.learner, PretrainedLearner):
             metrics = self.learner.pretrain()
@@ -304,6 +309,7 @@ class Training:
             self._save_policy(self.run.best_policy_so_far, 100 * book.env_steps // self.settings.env_steps)
         book.rows.append(row)
         write_metrics(self.run.metrics_so_far, book.rows)
+        self.on_evaluation(book.rows)
         self.report.message(
             f"{book.env_steps:,} env steps: win rate {row['win_rate']:.2f}, return {row['return_mean']:.2f}"
         )

@@ -50,12 +50,12 @@ def test_a_run_depends_on_its_own_learner_and_on_no_other(condition: str) -> Non
 
 
 @pytest.mark.usefixtures("counted")
-def test_a_run_depends_on_its_engine_and_not_on_the_matrix() -> None:
+def test_a_run_depends_on_its_engine_and_not_on_matrix_or_event_files() -> None:
     here, there = (
         set(run_digest("dm2.training", settings_of("ippo", backend=one))) for one in ("simulator", "starcraft2")
     )
     assert {"dm2.rollout", "dm2.battle.kernel"} <= here
-    assert "dm2.experiments" not in here
+    assert not {"dm2.experiments", "dm2.event_files"} & here
     assert there - here >= {"dm2.backends.starcraft2"}
 
 

@@ -26,7 +26,7 @@ from dm2.claims import (
 )
 from dm2.experiments import Matrix
 from dm2.results import ResultsError
-from dm2.statistics import Interval
+from dm2.statistics import MIN_SEEDS, Interval
 
 REPOSITORY = Path(__file__).parents[1]
 DM2 = Side(("dm2_ippo_demo_50", "dm2_ippo_demo"), ("dm2_ippo_demo_5m", "dm2_ippo_demo_10m"))
@@ -259,12 +259,32 @@ def test_markdown_has_a_line_per_claim_and_says_what_made_it() -> None:
     assert "| +0.40 [+0.40, +0.40] | 4 | 1,000 | reproduced |" in text
 
 
-def test_conditions_that_claims_compare_are_spelt_as_in_the_configuration() -> None:
-    declared = set(Matrix.load(REPOSITORY / "config").conditions)
-    sides = [side for claim in CLAIMS for part in claim.parts for side in _sides(part)]
-    families = {name.rstrip("0123456789").rstrip("_") for name in declared}
-    named = {name for side in sides for name in side.conditions if name.rstrip("0123456789").rstrip("_") in families}
-    assert named and named <= declared
+def test_the_paper_scale_runs_what_every_claim_compares_with_enough_seeds() -> None:
+    scale = Matrix.load(REPOSITORY / "config", {"scale": "paper"}).scale
+    assert len(scale.seeds) >= MIN_SEEDS
+    for claim in CLAIMS:
+        for part in claim.parts:
+            for map_name in part.maps:
+                for side in _sides(part):
+                    assert set(side.conditions) & set(scale.runs[map_name]), (claim.name, map_name, side)
+
+
+def test_the_laptop_scale_runs_what_c1_to_c10_compare_and_nothing_else() -> None:
+    scale = Matrix.load(REPOSITORY / "config", {"scale": "laptop"}).scale
+    claims = {claim.name: claim for claim in CLAIMS if claim.name in {f"C{i}" for i in range(1, 11)}}
+    maps = {name: ("5m_vs_6m", "3s_vs_4z") for name in claims} | {"C1": ("5m_vs_6m", "3s_vs_4z", "3s_vs_3z")}
+    behind: dict[str, set[str]] = {map_name: set() for map_name in maps["C1"]}
+    for name, claim in claims.items():
+        for part in claim.parts:
+            for map_name in set(maps[name]) & set(part.maps):
+                behind[map_name] |= {_taken(side, scale.runs[map_name]) for side in _sides(part)}
+    assert {map_name: set(conditions) for map_name, conditions in scale.runs.items()} == behind
+    assert (len(scale.seeds), scale.single_seed_runs) == (5, {})
+
+
+def _taken(side: Side, run: tuple[str, ...]) -> str:
+    """The first of a side's conditions that is run, as `judge` takes it."""
+    return next((condition for condition in side.conditions if condition in run), f"{side} not run")
 
 
 def _sides(part: Comparison | Ladder) -> tuple[Side, ...]:

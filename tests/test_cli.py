@@ -158,3 +158,19 @@ def test_a_run_without_the_demonstrations_that_it_needs_is_refused(
         assert dm2_command(monkeypatch, *train, *given) == 1
         assert f"error: condition '{condition}' with reward" in (shown := capsys.readouterr().err) and message in shown
     assert not run.exists()
+
+
+@pytest.mark.parametrize("asked", ["by flag", "by environment"])
+def test_event_files_without_their_package_stop_the_training_before_it_begins(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, asked: str
+) -> None:
+    settings, run = tmp_path / "settings.yaml", tmp_path / "run"
+    assert dm2_command(monkeypatch, "settings", "3m", "ippo", "--output", str(settings), "--config-folder", CONFIG) == 0
+    monkeypatch.setattr("dm2.event_files.find_spec", lambda name: None)
+    monkeypatch.setenv("DM2_TENSORBOARD", "1" if asked == "by environment" else "")
+    flag = ["--tensorboard"] if asked == "by flag" else []
+    assert dm2_command(monkeypatch, "train", "--settings", str(settings), "--run-directory", str(run), *flag) == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: --tensorboard: found no package tensorboard")
+    assert len(shown.splitlines()) == 1
+    assert not run.exists()

@@ -59,7 +59,7 @@ def test_paper_scale_is_five_maps_and_five_seeds() -> None:
     matrix = load("paper")
     assert matrix.scale.seeds == PAPER_SEEDS
     assert set(matrix.scale.runs) == {"5m_vs_6m", "3s_vs_4z", "3s_vs_3z", "3s_vs_5z", "8m_vs_9m"}
-    assert len(matrix.runs) == 5 * (25 + 13 + 21 + 7 + 7 + 7)
+    assert len(matrix.runs) == 5 * (25 + 13 + 21 + 7 + 7 + 7 + 2 * 4 + 4)
 
 
 @pytest.mark.parametrize(
@@ -227,6 +227,26 @@ def test_conditions_with_a_single_seed_are_run_and_drawn_beside_the_others() -> 
     assert load("smoke", runs={"3m": ["ippo"]}).scale.single_seed_runs == {}
     assert "single_seed_runs: unknown map '3mm'" in refused(single_seed_runs={"3mm": ["ippo"]})
     assert "single_seed_runs.3m: unknown condition 'ipo'" in refused(single_seed_runs={"3m": ["ipo"]})
+
+
+def test_a_figure_alone_runs_what_it_shows() -> None:
+    whole, matrix = load("paper"), load("paper", figures=["bc_pretrain", "improvement"])
+    assert set(matrix.figures) == {"bc_pretrain", "improvement"}
+    assert matrix.scale.runs["3s_vs_3z"] == ("ippo", "qmix", "rmappo", "dm2_ippo_demo", "dm2_qmix_demo", "dm2_sil")
+    assert set(load("paper", figures=["bc_pretrain"]).scale.runs) == {"5m_vs_6m", "3s_vs_4z"}
+    for figure in matrix.figures:
+        assert matrix.figure_maps(figure) == whole.figure_maps(figure)
+        for map_name in matrix.figure_maps(figure):
+            assert matrix.figure_conditions(figure, map_name) == whole.figure_conditions(figure, map_name)
+    assert load("smoke", figures=["open_loop"]).learners == (
+        Run("3m", "ippo", 112358),
+        Run("3m", "ippo", 1285842),
+        Run("3m", "open_loop", 112358),
+    )
+    assert "figures: unknown figure 'bc_pretrian'; did you mean 'bc_pretrain'" in refused(
+        "paper", figures=["bc_pretrian"]
+    )
+    assert "figures: found 'gail_only', of which the scale runs nothing" in refused("quick", figures=["gail_only"])
 
 
 def test_experts_may_have_more_seeds_than_the_learners() -> None:

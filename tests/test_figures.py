@@ -104,9 +104,23 @@ def test_short_training_gets_the_papers_curves_on_their_own_axes_beside_it() -> 
     assert theirs.get_title(loc="left") == "3s_vs_3z, paper (StarCraft II)"
 
 
+def test_many_conditions_take_the_whole_width_and_the_papers_curves_go_below() -> None:
+    names = ["ippo", *(f"dm2_ippo_demo_{percent}" for percent in range(10, 100, 10))]
+    looks = looks_of(names)
+    ladder = tuple(Condition(name, name, *looks[name], name) for name in names)
+    panels = tuple(Panel(name, name, ladder) for name in ("5m_vs_6m", "3s_vs_4z"))
+    long = [learning_curves(panel.map_name, end=10_000_000) for panel in panels]
+    crowded = FigureDescription("All", panels)
+    axes = draw(crowded, rows_of(crowded, pd.concat(long))).axes
+    titles = [ax.get_title(loc="left") for ax in axes]
+    assert titles == [f"{name}{what}" for name in ("5m_vs_6m", "3s_vs_4z") for what in ("", ", paper (StarCraft II)")]
+    assert {ax.get_subplotspec().get_geometry()[:2] for ax in axes} == {(4, 1)}
+    assert [ax.get_xlabel() for ax in axes] == ["", "", "", "env steps"]
+
+
 def test_long_training_shares_its_axes_with_the_paper() -> None:
     rows = rows_of(description(), learning_curves(end=6_000_000))
-    assert not paper_needs_own_axes(rows)
+    assert not paper_needs_own_axes(rows, crowded=False)
     (ax,) = draw(description(), rows).axes
     longest = [max(x for x, _ in line) for line in lines_of(ax.figure, "#000000")]
     assert longest == [10_000_000, 6_000_000]

@@ -25,15 +25,23 @@ def main(
     stall_minutes: Annotated[
         float, typer.Option(help="End the process, to be started again, if an update takes longer.", min=0.1)
     ] = STALL_MINUTES,
+    tensorboard: Annotated[
+        bool,
+        typer.Option(
+            "--tensorboard", envvar="DM2_TENSORBOARD", help="Also write event files, RUN_DIRECTORY/tensorboard."
+        ),
+    ] = False,
 ) -> None:
     """Train one run to its end; a stopped one goes on from its last checkpoint, a finished one is left alone."""
     from dm2.backends import env_spec
     from dm2.config import RunSettings
     from dm2.demonstrations import Demonstrations
+    from dm2.event_files import EventFiles
     from dm2.resume import changes_since_start
     from dm2.storage import RunDirectory
     from dm2.training import check_given, run_identity, train
 
+    on_evaluation = EventFiles(run_directory / "tensorboard") if tensorboard else lambda rows: None
     run = RunSettings.from_yaml(settings)
     spec = env_spec(run.backend, run.map_name)
     check_given(run, demonstrations)
@@ -44,7 +52,15 @@ def main(
     if fresh_if_changed and changes:
         typer.echo(f"starting over, since the run was started otherwise: {'; '.join(changes)}", err=True)
         fresh = True
-    train(run, run_directory, demonstrations=archive, threads=threads, fresh=fresh, stall_minutes=stall_minutes)
+    train(
+        run,
+        run_directory,
+        demonstrations=archive,
+        threads=threads,
+        fresh=fresh,
+        stall_minutes=stall_minutes,
+        on_evaluation=on_evaluation,
+    )
 
 
 if __name__ == "__main__":

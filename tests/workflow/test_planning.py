@@ -9,6 +9,7 @@ import yaml
 from snakemake_run import REPOSITORY, snakemake
 
 from dm2.experiments import Matrix
+from dm2.plan import Throughput, costs
 
 
 def planned(output: str) -> dict[str, int]:
@@ -22,13 +23,23 @@ def test_paper_scale_plans_the_matrix_with_shared_experts(tmp_path: Path) -> Non
     assert done.returncode == 0, done.stdout
     jobs = planned(done.stdout)
     assert jobs["train_expert"] == 5 * (5 * 5 + 7)
-    assert jobs["train_dm2"] == 5 * (20 + 6 + 16 + 3 * 2)
-    assert jobs["sample_demonstrations"] == 2 * 11 + 3 * 2 + 3  # the last for the demonstration ablation
-    assert jobs["draw_figure"] == 13
+    assert jobs["train_dm2"] == 5 * (20 + 6 + 16 + 3 * 2 + 2 * 4 + 4)
+    # the ladders of checkpoints and of episodes, the other maps, the demonstration ablations
+    assert jobs["sample_demonstrations"] == 2 * 11 + 2 * 4 + 3 * 2 + 2 * 3
+    assert jobs["draw_figure"] == 15
     assert jobs["write_run_settings"] == jobs["train_expert"] + jobs["train_dm2"]
 
 
-@pytest.mark.parametrize("scale", ["paper", "smoke"])
+def test_laptop_scale_is_sized_for_a_day_on_two_cores() -> None:
+    """By the throughput that was measured; core hours of 3 hours on 16 cores are the same."""
+    matrix = Matrix.load(REPOSITORY / "config", {"scale": "laptop"})
+    throughput = Throughput.load(REPOSITORY / "benchmarks" / "throughput.csv")
+    found = costs(map(matrix.settings, matrix.runs), throughput)
+    assert sum(cost.runs for cost in found) == 5 * (22 + 18 + 2)
+    assert 24 < sum(cost.core_hours or 0 for cost in found) < 48
+
+
+@pytest.mark.parametrize("scale", ["paper", "laptop", "smoke"])
 def test_planning_says_in_seconds_what_a_scale_costs(tmp_path: Path, scale: str) -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = snakemake(tmp_path, "--dry-run", "--quiet", "rules", "--config", f"scale={scale}")
