@@ -1,15 +1,19 @@
-"""Throughput of the simulator and of every learner at the paper's settings, and the memory that each takes.
+"""Throughput of the simulator and of every learner at the paper's settings, the memory that each takes, and start-up.
 
-    python benchmarks/throughput.py [--map-name 5m_vs_6m] [--csv FILE] [--parts PART ...]
+    python benchmarks/throughput.py [--map-names 5m_vs_6m ...] [--csv FILE] [--parts PART ...]
 
 Each part runs in a process of its own, so that its peak memory is its own. Figures are medians over repeats, in env
 steps per second of wall time and of processor time; only the first tells what a user gets, the second helps on a
 machine that does something else at the same time.
 
-simulator: 256 battles, random available actions, observations and availability included, on one thread and on two in
-turn; the ratio of the two is the median over pairs of laps.
+simulator: 1, 32, 256 and 2,048 battles, random available actions, observations and availability included, on one
+thread and on two in turn; the ratio of the two is the median over pairs of laps.
 learners: one thread, alone and two runs side by side (their rates added up); collecting, learning and a share of the
-evaluations (one per 50,000 env steps, as in the paper).
+evaluations (one per 50,000 env steps, as in the paper), and which share of the processor time each of them takes.
+Operations are those of matrix products, 2 m k n each, counted while the learner learns (benchmarks/matrix_products.py);
+matrix_share is their rate over that of products of 1,024 by 1,024 matrices, all per second of one process's processor
+time: what is left to 1 is spent on anything but products, or on products too small to be fast.
+startup: seconds from the command to its end, of `dm2 --help` and of reading the Snakefile at scale paper.
 Every learner starts from a team that was trained for `--warm-up` env steps, because untrained teams die sooner, and
 what is dead costs less.
 """
@@ -31,9 +35,16 @@ import numpy as np
 import pandas as pd
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("simulator", "ippo", "dm2_ippo_demo", "qmix", "rmappo")
+PARTS = ("simulator", "ippo", "dm2_ippo_demo", "qmix", "rmappo", "startup")
 SEED = 112358
 SIMULATOR_LAPS = 15
+SIMULATOR_BATTLES = (1, 32, 256, 2048)
+SIMULATOR_ENV_STEPS = 100_000
+"""Of a lap with 256 battles or more; with fewer, a lap is as many steps of the batch."""
+COMMANDS = {
+    "dm2 --help": ["dm2", "--help"],
+    "Snakefile": ["snakemake", "--configfile", "config/scales/paper.yaml", "--list-rules"],
+}
 
 
 def main() -> None:
@@ -41,7 +52,12 @@ def main() -> None:
     if arguments.measure:
         print(json.dumps(measure(arguments.measure, arguments)))
         return
-    rows = [row for part in arguments.parts for row in run_part(part, arguments)]
+    rows = []
+    for part in arguments.parts:
+        if part == "startup":
+            rows += measure_startup(arguments.repeats)
+        else:
+            rows += [row for map_name in arguments.map_names for row in run_part(part, map_name, arguments)]
     table = pd.DataFrame(rows)
     print(table.to_string(index=False))
     if arguments.csv:
@@ -51,7 +67,7 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--map-name", default="5m_vs_6m")
+    parser.add_argument("--map-names", nargs="+", default=["5m_vs_6m"])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--warm-up", type=int, default=100_000, help="env steps")
     parser.add_argument("--csv", type=Path)
@@ -59,15 +75,15 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def run_part(part: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+def run_part(part: str, map_name: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Measure one part in a process of its own, a learner also beside a second one."""
-    rows = measured_together(part, arguments, 1)
-    return rows if part == "simulator" else rows + measured_together(part, arguments, 2)
+    rows = measured_together(part, map_name, arguments, 1)
+    return rows if part == "simulator" else rows + measured_together(part, map_name, arguments, 2)
 
 
-def measured_together(part: str, arguments: argparse.Namespace, runs: int) -> list[dict[str, Any]]:
-    """Measure one part in so many processes at once; rates are added up, memory is that of one process."""
-    options = ["--map-name", arguments.map_name, "--repeats", arguments.repeats, "--warm-up", arguments.warm_up]
+def measured_together(part: str, map_name: str, arguments: argparse.Namespace, runs: int) -> list[dict[str, Any]]:
+    """Measure one part in so many processes at once; rates are added up, all else is of one process."""
+    options = ["--map-names", map_name, "--repeats", arguments.repeats, "--warm-up", arguments.warm_up]
     command = [sys.executable, __file__, "--measure", part, *map(str, options)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) for _ in range(runs)]
@@ -86,28 +102,50 @@ def measure(part: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """The rows of one part."""
     from dm2.provenance import cpu_model, peak_memory_bytes
 
-    rows = measure_simulator(arguments) if part == "simulator" else [measure_learner(part, arguments)]
+    map_name = arguments.map_names[0]
+    if part == "simulator":
+        rows = [row for battles in SIMULATOR_BATTLES for row in measure_simulator(map_name, battles)]
+    else:
+        rows = [measure_learner(part, map_name, arguments)]
     for row in rows:
         row["peak_memory_gib"] = round(peak_memory_bytes() / 2**30, 2)
         row["cpu"] = f"{cpu_model()}, {os.cpu_count()} cores"
     return rows
 
 
-def measure_simulator(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+def measure_startup(repeats: int) -> list[dict[str, Any]]:
+    """How long commands take that do nothing but start."""
+    rows, programs = [], Path(sys.executable).parent
+    for name, (program, *options) in COMMANDS.items():
+        seconds = []
+        for _ in range(repeats):
+            started = time.perf_counter()
+            subprocess.run([programs / program, *options], cwd=ROOT, check=True, capture_output=True)
+            seconds.append(time.perf_counter() - started)
+        rows.append({"part": name, "seconds": round(statistics.median(seconds), 2), "repeats": repeats})
+    return rows
+
+
+def measure_simulator(map_name: str, n_battles: int) -> list[dict[str, Any]]:
     """Random play on one thread and on two."""
     from dm2.backends import make_env
 
-    draw = uniform_actions()
-    envs = [make_env("simulator", arguments.map_name, 256, SEED, n_threads=n, autoreset=True) for n in (1, 2)]
+    draw, steps = uniform_actions(), SIMULATOR_ENV_STEPS // max(256, n_battles)
+    envs = [make_env("simulator", map_name, n_battles, SEED, n_threads=n, autoreset=True) for n in (1, 2)]
     for env in envs:
         env.reset()
         play_randomly(env, draw, 100)  # compiled, and battles in all phases
     # In turn, so that whatever else slows the machine slows both.
-    laps = [[timed(lambda env=env: play_randomly(env, draw, 400)) for env in envs] for _ in range(SIMULATOR_LAPS)]
+    laps = [[timed(lambda env=env: play_randomly(env, draw, steps)) for env in envs] for _ in range(SIMULATOR_LAPS)]
     one, two = zip(*laps, strict=True)
-    rows = [row_of("simulator", arguments.map_name, threads + 1, of) for threads, of in enumerate((one, two))]
+    rows = [
+        row_of("simulator", map_name, threads + 1, of) | {"battles": n_battles} for threads, of in enumerate((one, two))
+    ]
     ratio = statistics.median(alone[1] / together[1] for alone, together in laps)
-    print(f"simulator: two threads {ratio:.2f} times one (median over {len(laps)} pairs of laps)", file=sys.stderr)
+    print(
+        f"simulator, {n_battles} battles: two threads {ratio:.2f} times one (median over {len(laps)} pairs of laps)",
+        file=sys.stderr,
+    )
     return rows
 
 
@@ -140,9 +178,10 @@ def uniform_actions() -> Any:
     return draw
 
 
-def measure_learner(condition: str, arguments: argparse.Namespace) -> dict[str, Any]:
+def measure_learner(condition: str, map_name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Whole updates of one learner, and its share of evaluations."""
     import torch
+    from matrix_products import counted, rate
 
     from dm2.backends import env_spec, make_env
     from dm2.demonstrations import sample_demonstrations
@@ -152,7 +191,6 @@ def measure_learner(condition: str, arguments: argparse.Namespace) -> dict[str, 
 
     torch.set_num_threads(1)
     matrix = Matrix.load(ROOT / "config", {"scale": "paper"})
-    map_name = arguments.map_name
     spec = env_spec("simulator", map_name)
 
     def prepare(condition: str) -> tuple[Any, Learner]:
@@ -174,20 +212,38 @@ def measure_learner(condition: str, arguments: argparse.Namespace) -> dict[str, 
 
     settings, learner = prepare(condition)
     env_steps_per_repeat = max(20_000, arguments.warm_up // 5)
-    laps = []
+    laps, spent = [], dict.fromkeys(("rollout", "update"), 0.0)
     for repeat in range(arguments.repeats):
         first = (repeat + 1) * 1_000_000
-        laps.append(timed(lambda first=first: play(learner, settings, env_steps_per_repeat, first)))
+        laps.append(timed(lambda first=first: play(learner, settings, env_steps_per_repeat, first, spent)))
     evaluation = timed(
         lambda: bool(evaluate(learner.greedy_policy(), "simulator", map_name, SEED, settings.evaluation_episodes))
     )
     share = np.array(evaluation[1:]) / settings.evaluation_interval
+    spent["evaluation"] = sum(steps for steps, _, _ in laps) * share[1]
     laps = [(steps, wall + steps * share[0], processor + steps * share[1]) for steps, wall, processor in laps]
-    return row_of(condition, map_name, 1, laps)
+    row = row_of(condition, map_name, 1, laps)
+    row |= {f"{name}_share": round(seconds / sum(spent.values()), 3) for name, seconds in spent.items()}
+    played = []
+    operations = counted(lambda: played.append(play(learner, settings, env_steps_per_repeat, 900_000_000)))
+    gflop_per_second = operations / played[0] * row["per_processor_second"] / 1e9
+    return row | {
+        "mflop_per_env_step": round(operations / played[0] / 1e6, 2),
+        "gflop_per_second": round(gflop_per_second, 1),
+        "matrix_share": round(gflop_per_second / rate(1024, 1024, 1024), 2),
+    }
 
 
-def play(learner: Any, settings: Any, env_steps: int, first_episode: int) -> int:
-    """Train for at least `env_steps`; how many were played."""
+def play(learner: Any, settings: Any, env_steps: int, first_episode: int, spent: dict[str, float] | None = None) -> int:
+    """Train for at least `env_steps`; how many were played.
+
+    Args:
+        learner: who learns.
+        settings: of its run.
+        env_steps: at least so many.
+        first_episode: number of the first battle.
+        spent: processor seconds of "rollout" and "update", added to if given.
+    """
     from dm2.backends import make_env
     from dm2.randomness import stream
     from dm2.rollout import collect
@@ -197,8 +253,13 @@ def play(learner: Any, settings: Any, env_steps: int, first_episode: int) -> int
     while played < env_steps:
         numbers = np.arange(episode, episode + battles)
         generator = stream(settings.seed, "policy", episode)
+        started = time.process_time()
         episodes = collect(env, learner.policy(), numbers, generator, keep_state=learner.keeps_state)
+        collected = time.process_time()
         learner.learn(episodes)
+        if spent is not None:
+            spent["rollout"] += collected - started
+            spent["update"] += time.process_time() - collected
         played, episode = played + episodes.rows, episode + battles
     return played
 

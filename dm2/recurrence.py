@@ -110,7 +110,7 @@ class _Unroll(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, counts: list[int], hidden: Tensor, *weights: Tensor) -> Tensor:
         input_weight, hidden_weight, input_bias, hidden_bias = (weight.detach() for weight in weights)
-        states = unroll(
+        history = unroll(
             gates := torch.addmm(input_bias, inputs, input_weight.t()),
             from_hidden := torch.empty_like(gates),
             counts,
@@ -118,21 +118,21 @@ class _Unroll(torch.autograd.Function):
             hidden_weight.t().contiguous(),
             hidden_bias,
         )
-        ctx.save_for_backward(inputs, hidden, input_weight, hidden_weight, gates, from_hidden, states)
+        ctx.save_for_backward(inputs, input_weight, hidden_weight, gates, from_hidden, history)
         ctx.counts = counts
-        return states
+        return history[counts[0] :]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_states: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, hidden, input_weight, hidden_weight, gates, from_hidden, states = ctx.saved_tensors
-        unroll_backward(grad_states.clone(), gates, from_hidden, states, ctx.counts, hidden, hidden_weight.t())
+        inputs, input_weight, hidden_weight, gates, from_hidden, history = ctx.saved_tensors
+        unroll_backward(grad_states.clone(), gates, from_hidden, history, ctx.counts, hidden_weight.t())
         return (
             gates @ input_weight if ctx.needs_input_grad[0] else None,
             None,
             None,
             gates.t() @ inputs,
-            from_hidden.t() @ states_before(states, hidden, ctx.counts),
+            from_hidden.t() @ states_before(history, ctx.counts),
             gates.sum(0),
             from_hidden.sum(0),
         )
@@ -152,28 +152,28 @@ def unroll(
         hidden_bias: [3 H].
 
     Returns:
-        State after each step, [rows, H].
+        History: state before each sequence's first step, then that after each step, [counts[0] + rows, H].
     """
-    states = gates.new_empty(gates.shape[0], hidden.shape[1])
+    history = torch.cat([hidden, gates.new_empty(gates.shape[0], hidden.shape[1])])
     step = kernels(hidden.shape[1]).step
-    n_gates, n_from_hidden, n_states, n_bias = (x.numpy() for x in (gates, from_hidden, states, hidden_bias))
-    before, start = hidden, 0
-    for count in counts:
-        end = start + count
-        torch.mm(before[:count], hidden_weight, out=from_hidden[start:end])
-        step(n_gates[start:end], n_from_hidden[start:end], n_bias, before.numpy(), n_states[start:end])
-        before, start = states[start:end], end
-    return states
+    n_gates, n_from_hidden, n_history, n_bias = (x.numpy() for x in (gates, from_hidden, history, hidden_bias))
+    before, start = 0, 0  # row of the history with the first sequence's state, row of its step
+    for count, product in zip(counts, from_hidden.split(counts), strict=True):
+        torch.mm(history.narrow(0, before, count), hidden_weight, out=product)
+        end, after = start + count, start + counts[0]
+        step(
+            n_gates[start:end],
+            n_from_hidden[start:end],
+            n_bias,
+            n_history[before : before + count],
+            n_history[after : after + count],
+        )
+        before, start = after, end
+    return history
 
 
 def unroll_backward(
-    grad: Tensor,
-    gates: Tensor,
-    from_hidden: Tensor,
-    states: Tensor,
-    counts: list[int],
-    hidden: Tensor,
-    hidden_weight: Tensor,
+    grad: Tensor, gates: Tensor, from_hidden: Tensor, history: Tensor, counts: list[int], hidden_weight: Tensor
 ) -> None:
     """Run back through what `unroll` ran through.
 
@@ -181,33 +181,35 @@ def unroll_backward(
         grad: gradient of a loss by the states as it reads them, [rows, H]; overwritten.
         gates: as `unroll` left them, [rows, 3 H]; becomes the gradient by the input's part of the gates.
         from_hidden: as `unroll` left it, [rows, 3 H]; becomes the gradient by the hidden state's part.
-        states: what `unroll` returned, [rows, H].
+        history: what `unroll` returned, [counts[0] + rows, H].
         counts: sequences at each step.
-        hidden: state before each sequence's first step, [counts[0], H].
         hidden_weight: transposed, [H, 3 H].
     """
-    step = kernels(hidden.shape[1]).step_backward
-    n_grad, n_gates, n_from_hidden, n_states = (x.numpy() for x in (grad, gates, from_hidden, states))
-    end = grad.shape[0]
+    step, first = kernels(history.shape[1]).step_backward, counts[0]
+    n_grad, n_gates, n_from_hidden, n_history = (x.numpy() for x in (grad, gates, from_hidden, history))
+    products, weight, end = from_hidden.split(counts), hidden_weight.t(), grad.shape[0]
     for t in range(len(counts) - 1, 0, -1):
-        start, count = end - counts[t], counts[t]
-        before = slice(start - counts[t - 1], start - counts[t - 1] + count)
-        step(n_grad[start:end], n_gates[start:end], n_from_hidden[start:end], n_states[before], n_grad[before])
-        grad[before].addmm_(from_hidden[start:end], hidden_weight.t())
+        count, start = counts[t], end - counts[t]
+        before = start - counts[t - 1]
+        states, by_before = n_history[first + before : first + before + count], n_grad[before : before + count]
+        step(n_grad[start:end], n_gates[start:end], n_from_hidden[start:end], states, by_before)
+        grad.narrow(0, before, count).addmm_(products[t], weight)
         end = start
-    nowhere = np.empty((counts[0], hidden.shape[1]), np.float32)
-    step(n_grad[:end], n_gates[:end], n_from_hidden[:end], hidden.numpy(), nowhere)
+    nowhere = np.empty((first, history.shape[1]), np.float32)
+    step(n_grad[:end], n_gates[:end], n_from_hidden[:end], n_history[:first], nowhere)
 
 
-def states_before(states: Tensor, hidden: Tensor, counts: list[int]) -> Tensor:
-    """State before each packed step: the start state, then the states one step back, [rows, H]."""
-    before = torch.empty_like(states)
-    before[: counts[0]] = hidden
-    start, earlier = counts[0], 0
+def states_before(history: Tensor, counts: list[int]) -> Tensor:
+    """State before each packed step, from what `unroll` returned, [rows, H]; not to be written to."""
+    rows = len(history) - counts[0]
+    if counts[0] == counts[-1]:  # all sequences are of one length: they never change places
+        return history[:rows]
+    before = [history[: counts[0]]]
+    start = counts[0]
     for count, count_earlier in zip(counts[1:], counts[:-1], strict=True):
-        before[start : start + count] = states[earlier : earlier + count]
-        start, earlier = start + count, earlier + count_earlier
-    return before
+        before.append(history[start : start + count])
+        start += count_earlier
+    return torch.cat(before)
 
 
 class Kernels(NamedTuple):

@@ -23,7 +23,8 @@ from dm2.net_kernels import FAST, LAYER_NORM_EPSILON
 from dm2.nets import Folded, normalise
 from dm2.recurrence import GRUWeights, gru, pack, states_before, unroll, unroll_backward
 
-SEQUENCES_PER_BLOCK = 96
+SEQUENCES_PER_BLOCK = 128
+"""Measured best with 64 units and chunks of 10 steps; fewer cost more calls than they save."""
 
 Array = np.ndarray
 
@@ -134,9 +135,10 @@ def _add_gradients(
     z2, y2, rstd2 = _relu_norm(layer, y1, net.weight2, net.bias2)
     from_input = torch.addmm(net.gru_input_bias, y2, net.gru_input_weight)
     shared = len(block.inputs) < block.rows
-    gates = from_input[block.source] if shared else from_input
+    gates = from_input.index_select(0, block.source) if shared else from_input
     from_hidden = torch.empty_like(gates)
-    states = unroll(gates, from_hidden, counts, block.hidden, net.gru_hidden_weight, net.gru_hidden_bias)
+    history = unroll(gates, from_hidden, counts, block.hidden, net.gru_hidden_weight, net.gru_hidden_bias)
+    states = history[counts[0] :]
     y3, rstd3 = torch.empty_like(states), torch.empty(len(states))
     sequence.norm(states.numpy(), y3.numpy(), rstd3.numpy())
     out = torch.addmm(net.head_bias, y3, net.head_weight)
@@ -147,8 +149,8 @@ def _add_gradients(
     gradients.head_bias.add_(out.sum(0))
     d = out @ net.head_weight.t()
     sequence.norm_backward(d.numpy(), y3.numpy(), rstd3.numpy())
-    unroll_backward(d, gates, from_hidden, states, counts, block.hidden, net.gru_hidden_weight)
-    gradients.gru_hidden_weight.addmm_(states_before(states, block.hidden, counts).t(), from_hidden)
+    unroll_backward(d, gates, from_hidden, history, counts, net.gru_hidden_weight)
+    gradients.gru_hidden_weight.addmm_(states_before(history, counts).t(), from_hidden)
     gradients.gru_hidden_bias.add_(from_hidden.sum(0))
     if shared:
         sequence.gather_sums(gates.numpy(), block.source.numpy(), from_input.numpy())
