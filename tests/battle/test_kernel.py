@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dm2.battle import BattleEnv
 from dm2.battle.kernel import GRAVE
 from dm2.battle.scenario import World, load_scenario
-from tests.battle.duels import EAST, STOP, WEST, act, duel, open_battle, random_actions
+from tests.battle.duels import EAST, STOP, WEST, act, duel, harmless, open_battle, random_actions
 
 
 def loops_until_death(world: World) -> int:
@@ -352,14 +352,6 @@ def test_enemies_prefer_the_nearest_and_keep_a_target_in_reach() -> None:
 
 def place(env: BattleEnv, unit: int, x: float, y: float) -> None:
     env.battles.x[0, unit], env.battles.y[0, unit] = x, y
-
-
-def harmless(world: World) -> World:
-    """The enemies neither walk nor look for anybody."""
-    n_agents = int(world.rules[0]["n_agents"])
-    world.kinds["speed"][n_agents:] = 0.0
-    world.kinds["scan_range"][n_agents:] = 0.0
-    return world
 
 
 @pytest.mark.parametrize(("energy", "healed"), [(50.0, 9.0), (0.0, 0.5625 / 0.33)])
