@@ -160,7 +160,7 @@ def unit_names(map_name: str) -> list[str]:
     allies, enemies = (
         [name for name, count in side.items() for _ in range(count)] for side in (battle_map.allies, battle_map.enemies)
     )
-    return allies + (enemies[::-1] if battle_map.enemy_index == "newest_first" else enemies)
+    return sorted(allies) + (enemies[::-1] if battle_map.enemy_index == "newest_first" else enemies)
 
 
 def _env_of(recording: Recording) -> BattleEnv:

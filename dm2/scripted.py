@@ -5,6 +5,7 @@ Both play through dm2.rollout.Policy like any trained policy, in evaluations and
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 STOP, NORTH, SOUTH, EAST, WEST, FIRST_ATTACK = 1, 2, 3, 4, 5, 6
 NO_TARGET = -1
 _MOVE_FEATURES = 4  # at the start of an observation
-_DISTANCE, _DX, _DY = 1, 2, 3  # places among an enemy's numbers; all 0 if it is dead or out of sight
+_DISTANCE, _DX, _DY, _HEALTH = 1, 2, 3, 4  # places among a unit's numbers; all 0 if it is dead or out of sight
 
 
 def scripted_policy(name: str, spec: EnvSpec, *, epsilon: float = 0.0) -> RandomPolicy | HeuristicPolicy:
@@ -60,6 +61,38 @@ class RandomPolicy:
         return ActResult(epsilon_greedy(avail_actions.float(), avail_actions, 1.0, uniform), hidden)
 
 
+@dataclass(frozen=True)
+class Healers:
+    """The agents that heal.
+
+    Attributes:
+        heals: bool [A].
+        ally_features: numbers per other agent in an observation.
+    """
+
+    heals: Tensor
+    ally_features: int
+
+    def patients(self, obs: Tensor, n_targets: int) -> Tensor:
+        """What agents see of those that one could heal, in the order of their actions.
+
+        Args:
+            obs: the part of the observations from the other agents on, float32 [A, B, (A - 1) * ally_features + own].
+            n_targets: number of actions with a target, at least A.
+
+        Returns:
+            float32 [A, B, n_targets, ally_features]; zeros for who is out of sight, whole or a healer.
+        """
+        n_agents = len(self.heals)
+        others = obs[..., : (n_agents - 1) * self.ally_features].unflatten(-1, (n_agents - 1, self.ally_features))
+        everyone = obs.new_zeros(*obs.shape[:2], n_targets, self.ally_features)
+        for agent in range(n_agents):
+            everyone[agent, :, [k for k in range(n_agents) if k != agent]] = others[agent]
+        hurt = (everyone[..., _HEALTH] < 1.0) & (everyone[..., _HEALTH] > 0.0)
+        hurt[..., :n_agents] &= ~self.heals
+        return everyone * hurt[..., None]
+
+
 class HeuristicPolicy:
     """Attack the nearest enemy until it dies, as SMAC's `heuristic_ai` with `heuristic_rest` does.
 
@@ -68,9 +101,19 @@ class HeuristicPolicy:
     two axes (vertically if they are equal), along the other one where the ground forbids that, and stops where both are
     forbidden. SMAC's script sees the whole map; this one plays from what the agents observe, so with no enemy in sight
     it goes where it last saw its target, at the battle's start from the agents' spawn point towards the enemies'.
+
+    Medivacs heal by the same rule: the nearest agent in sight that has lost health, until it is whole or dead; with
+    none they stop.
     """
 
-    def __init__(self, spec: EnvSpec, enemy_features: int, heading: tuple[float, float], epsilon: float = 0.0) -> None:
+    def __init__(
+        self,
+        spec: EnvSpec,
+        enemy_features: int,
+        heading: tuple[float, float],
+        epsilon: float = 0.0,
+        healers: Healers | None = None,
+    ) -> None:
         """Play on one map.
 
         Args:
@@ -78,6 +121,7 @@ class HeuristicPolicy:
             enemy_features: numbers per enemy in an observation.
             heading: direction (x, y) in which the enemies are at the start.
             epsilon: share of random actions.
+            healers: the agents that heal, None if there are none.
 
         Raises:
             ValueError: epsilon is no probability.
@@ -85,6 +129,7 @@ class HeuristicPolicy:
         if not 0.0 <= epsilon <= 1.0:
             raise ValueError(f"epsilon: found {epsilon}, expected a probability between 0 and 1")
         self.spec, self.enemy_features, self.heading, self.epsilon = spec, enemy_features, heading, epsilon
+        self.healers = healers
 
     @classmethod
     def on_map(cls, spec: EnvSpec, *, epsilon: float = 0.0) -> HeuristicPolicy:
@@ -97,7 +142,12 @@ class HeuristicPolicy:
         rules, kinds = world.rules[0], world.kinds
         agents, enemies = kinds[: spec.n_agents], kinds[spec.n_agents :]
         dx, dy = (float(enemies[axis].mean() - agents[axis].mean()) for axis in ("spawn_x", "spawn_y"))
-        return cls(spec, 5 + int(rules["enemies_have_shields"]) + int(rules["n_types"]), (dx, dy), epsilon)
+        enemy_features = 5 + int(rules["enemies_have_shields"]) + int(rules["n_types"])
+        healers = None
+        if rules["has_healers"]:
+            ally_features = 5 + int(rules["allies_have_shields"]) + int(rules["n_types"])
+            healers = Healers(torch.from_numpy(agents["heal_rate"] > 0), ally_features)
+        return cls(spec, enemy_features, (dx, dy), epsilon, healers)
 
     def initial_hidden(self, n_battles: int) -> Hidden:
         """No target yet, and the direction of the enemies' spawn point."""
@@ -110,11 +160,18 @@ class HeuristicPolicy:
         """Choose the actions of one step; see dm2.rollout.Policy."""
         end = _MOVE_FEATURES + self.spec.n_enemies * self.enemy_features
         enemies = obs[..., _MOVE_FEATURES:end].unflatten(-1, (self.spec.n_enemies, self.enemy_features))
-        target = _choose_target(enemies[..., _DISTANCE], hidden["target"])
-        offsets = enemies[..., [_DX, _DY]]  # [A, B, n_enemies, 2]
+        distance, offsets = enemies[..., _DISTANCE], enemies[..., [_DX, _DY]]  # [A, B, n_enemies], [A, B, n_enemies, 2]
+        if self.healers is not None:
+            patients = self.healers.patients(obs[..., end:], self.spec.n_enemies)
+            heals = self.healers.heals[:, None, None]
+            distance = torch.where(heals, patients[..., _DISTANCE], distance)
+            offsets = torch.where(heals[..., None], patients[..., [_DX, _DY]], offsets)
+        target = _choose_target(distance, hidden["target"])
         towards = offsets.gather(-2, target.clamp(min=0)[..., None, None].expand(*target.shape, 1, 2)).squeeze(-2)
         heading = torch.where((target == NO_TARGET)[..., None], hidden["heading"], towards)
         wishes = _wishes(target, heading, self.spec.n_actions)
+        if self.healers is not None:
+            wishes[..., STOP] += 3.0 * (self.healers.heals[:, None] & (target == NO_TARGET))
         actions = epsilon_greedy(wishes, avail_actions, self.epsilon, uniform)
         return ActResult(actions, {"target": target, "heading": heading})
 

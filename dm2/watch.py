@@ -216,7 +216,11 @@ def _scene(recording: Recording, battles: Sequence[Battle]) -> dict[str, Any]:
         "winner": WINNER,
         "actions": [action_name(action) for action in range(n_actions)],
         "units": [
-            {"name": name, **{field: float(values[u]) for field, values in fields.items()}}
+            {
+                "name": name,
+                "heals": bool(world.kinds["heal_rate"][u] > 0),
+                **{field: float(values[u]) for field, values in fields.items()},
+            }
             for u, name in enumerate(names)
         ],
         "position_parts": POSITION_PARTS,

@@ -132,3 +132,15 @@ def test_what_does_not_exist_is_refused() -> None:
         scripted_policy("random", spec, epsilon=0.1)
     with pytest.raises(ValueError, match=r"epsilon: found 1\.5, expected a probability"):
         scripted_policy("heuristic", spec, epsilon=1.5)
+
+
+def test_medivacs_heal_the_hurt_and_the_others_attack() -> None:
+    env = make_env("simulator", "MMM2", 8, 3)
+    episodes = collect(env, HeuristicPolicy.on_map(env.spec), np.arange(8), np.random.default_rng(0))
+    medivac, stops = episodes.actions[9], episodes.actions[9] == STOP
+    healed = medivac[medivac >= 6] - 6
+    assert len(healed) > 20
+    assert healed.max() < 9  # never itself
+    assert stops.any()  # with nobody hurt
+    fights = episodes.avail_actions[:9, :, 6:].any(-1)
+    assert (episodes.actions[:9][fights] >= 6).float().mean() > 0.8

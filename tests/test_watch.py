@@ -92,6 +92,13 @@ def test_the_page_holds_the_battles_and_nothing_from_elsewhere(tmp_path):
         np.testing.assert_allclose(scores[known] / packed["score_parts"], told.scores[known], atol=1e-4)
 
 
+def test_a_page_tells_who_heals(tmp_path):
+    random_page(tmp_path / "page.html", "MMM2", 1)
+    units = content(tmp_path / "page.html")["units"]
+    assert [unit["name"] for unit in units[:10]] == ["Marauder"] * 2 + ["Marine"] * 7 + ["Medivac"]
+    assert [unit["heals"] for unit in units] == [unit["name"] == "Medivac" for unit in units]
+
+
 def test_a_page_of_the_largest_map_is_small(tmp_path):
     recording, _ = record_battles(RandomPolicy(), "27m_vs_30m", 0, 1)
     steps = len(recording.battles[0].actions)

@@ -228,7 +228,9 @@ class StarCraft2Env(MultiAgentEnv):
 
     def _reward(self) -> float:
         won = bool(self._env.battle_won[0])
-        lost = bool(self._env.terminated[0]) and self._env.dead_enemies[0] < self.n_enemies
+        # with both sides dead nobody has lost, but where there are medivacs SMAC looks at the agents first
+        undecided = self._env.dead_enemies[0] == self.n_enemies and not self._env.world.rules[0]["has_healers"]
+        lost = bool(self._env.terminated[0]) and not won and not undecided
         if self.reward_sparse:
             points = float(won) - float(lost)
         else:
@@ -314,13 +316,13 @@ class StarCraft2Env(MultiAgentEnv):
     def get_visibility_matrix(self) -> np.ndarray:
         """Which units each agent sees, bool [n_agents, n_agents + n_enemies]; nobody sees itself."""
         (n_enemies, per_enemy), (n_others, per_ally) = self.get_obs_enemy_feats_size(), self.get_obs_ally_feats_size()
-        distance = 1  # place of the distance among a unit's numbers; 0 if it is not in sight
+        visible, distance = 0, 1  # places among a unit's numbers; 0 if it is not in sight. Medivacs fly over others
         ends = np.cumsum([_MOVE_FEATURES, n_enemies * per_enemy, n_others * per_ally])
         _, enemies, allies, _ = np.split(self._env.obs[0], ends, axis=1)
         seen = np.zeros((self.n_agents, self.n_agents + self.n_enemies), dtype=bool)
         seen[:, self.n_agents :] = enemies.reshape(self.n_agents, n_enemies, per_enemy)[..., distance] > 0
         others = ~np.eye(self.n_agents, dtype=bool)
-        seen[:, : self.n_agents][others] = allies.reshape(self.n_agents, n_others, per_ally)[..., distance].ravel() > 0
+        seen[:, : self.n_agents][others] = allies.reshape(self.n_agents, n_others, per_ally)[..., visible].ravel() > 0
         return seen
 
     def unit_shoot_range(self, agent_id: int) -> float:

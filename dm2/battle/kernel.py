@@ -3,7 +3,8 @@
 A unit is an index into the rows of `Battles`: agents first, then enemies. Within a loop every unit decides and fires
 on the positions at the loop's start; then units move, those nearest to their goal first; then missiles fly; then the
 dead are removed, so that two units can kill each other. The rules are those of `World` (dm2/battle/scenario.py);
-docs/simulator.md lists where each comes from.
+docs/simulator.md lists where each comes from. What few maps have (healing, splash, flying, ways round corners) stands
+behind the flags of RULES in functions that are not inlined, so that the other maps keep their speed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import numpy as np
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from dm2.battle.scenario import ATTACK_DISTANCE, MOVE_DISTANCE, SIGHT, World
+from dm2.battle.paths import IN_SIGHT
+from dm2.battle.scenario import ATTACK_DISTANCE, MOVE_DISTANCE, SIGHT, WALKABLE, World
 
 NO_ORDER, MOVE, ATTACK = 0, 1, 2  # orders of an agent's unit
 READY, WINDING_UP, CHANNELLING = 0, 1, 2  # phases of an attack
@@ -44,18 +46,18 @@ UNIT = np.dtype(
         ("facing_y", "f8"),
         ("health", "f8"),
         ("shield", "f8"),
-        ("cooldown", "f8"),  # loops until the weapon is ready, counted from the attack's start
+        ("cooldown", "f8"),  # loops until the weapon is ready, counted from the attack's start; of a healer: its energy
         ("phase_loops", "f8"),  # loops left of the attack's phase
         ("hold_loops", "f8"),  # loops for which the unit does not chase
         ("since_hurt", "f8"),  # loops since the last damage
-        ("goal_x", "f8"),  # where a MOVE goes
+        ("goal_x", "f8"),  # where a MOVE, or the enemy's attack-move, goes
         ("goal_y", "f8"),
         ("missile_x", "f8"),
         ("missile_y", "f8"),
         ("walk_distance", "f8"),  # squared distance to the goal of the walker listed below
         ("key", "u8"),  # the battle's random key
         ("shots", "i8"),  # attacks begun: the counter of the unit's random numbers
-        ("target", "i4"),  # unit attacked or walked to, NOBODY if none
+        ("target", "i4"),  # unit attacked, healed or walked to, NOBODY if none
         ("missile_target", "i4"),  # NOBODY if no missile flies
         ("walker", "i4"),  # row i: the i-th unit to walk in this loop
         ("search_phase", "i4"),  # loops by which the enemy's looks round are shifted
@@ -65,6 +67,7 @@ UNIT = np.dtype(
         ("order", "i1"),  # NO_ORDER, MOVE, ATTACK (agents)
         ("detour", "i1"),  # > 0: walks round obstacles on their left for so many more loops; < 0: on their right
         ("alive", "?"),
+        ("burst", "?"),  # has burst already
     ],
     align=True,
 )
@@ -217,8 +220,12 @@ def _distance(un: Units, u: int, v: int) -> float:
 
 
 @_inline
-def _walkable(w: World, x: float, y: float) -> bool:
-    return x >= 0.0 and y >= 0.0 and x < w.rules[0].map_size and y < w.rules[0].map_size and w.walkable[int(x), int(y)]
+def _walkable(w: World, u: int, x: float, y: float) -> bool:
+    """Whether unit u can be at (x, y)."""
+    if not (x >= 0.0 and y >= 0.0 and x < w.rules[0].map_size and y < w.rules[0].map_size):
+        return False
+    ground = w.ground[0, int(x), int(y)]
+    return ground == WALKABLE or (w.rules[0].has_crossers and ground <= w.kinds[u].crosses)
 
 
 @_inline
@@ -236,6 +243,10 @@ def _give_order(w: World, un: Units, u: int, action: int) -> None:
         return
     if action >= 6:
         target = w.rules[0].n_agents + action - 6
+        if w.rules[0].has_healers and w.kinds[u].heal_rate > 0.0:
+            target = action - 6  # SMAC's medivacs choose among the agents
+        elif w.rules[0].choosy and w.damage[0, u, target] == 0.0:
+            return  # the game refuses the order: the last one stays in force
         if un.of[u].order != ATTACK or un.of[u].target != target:
             _cancel_attack(un, u)
         un.of[u].order = ATTACK
@@ -264,9 +275,23 @@ def _nearest_agent(w: World, un: Units, u: int) -> int:
 
 
 @_jit
+def _preferred_agent(w: World, un: Units, u: int) -> int:
+    """As `_nearest_agent`, among those that u can hit; those that cannot attack come last."""
+    best, least, armed = NOBODY, w.kinds[u].scan_range, False
+    for v in range(w.rules[0].n_agents):
+        if un.of[v].alive and w.damage[0, u, v] > 0.0:
+            free = _distance(un, u, v) - w.kinds[u].radius - w.kinds[v].radius
+            attacks = w.kinds[v].heal_rate == 0.0
+            if free <= w.kinds[u].scan_range and (attacks or not armed) and (attacks != armed or free < least):
+                best, least, armed = v, free, attacks
+    return best
+
+
+@_jit
 def _call_help(w: World, un: Units, attacker: int, victim: int) -> None:
     for v in range(w.rules[0].n_agents, un.of.shape[0]):
-        if un.of[v].alive and un.of[v].target == NOBODY and _distance(un, victim, v) <= w.rules[0].call_for_help_range:
+        near = _distance(un, victim, v) <= w.rules[0].call_for_help_range
+        if near and un.of[v].alive and un.of[v].target == NOBODY and w.damage[0, v, attacker] > 0.0:
             un.of[v].target = attacker
 
 
@@ -281,7 +306,7 @@ def _choose_target(w: World, un: Units, u: int, loop: int) -> None:
         if free > w.rules[0].leash:
             target = NOBODY
     if (loop + un.of[u].search_phase) % w.rules[0].search_interval == 0:
-        other = _nearest_agent(w, un, u)
+        other = _preferred_agent(w, un, u) if w.rules[0].choosy else _nearest_agent(w, un, u)
         if other >= 0 and other != target:
             free = _distance(un, u, other) - w.kinds[u].radius - w.kinds[other].radius
             if target < 0 or w.rules[0].chase_nearest or free <= w.arms[0, u].range:
@@ -317,12 +342,63 @@ def _hit(w: World, un: Units, u: int, target: int, weapon: int) -> None:
         _call_help(w, un, u, target)
 
 
+@_jit
+def _sweep(w: World, un: Units, u: int, target: int, weapon: int) -> None:
+    """The beams of unit u cross the target at right angles to the way to it and hit all opponents that they touch."""
+    skill, n_agents = w.kinds[u], w.rules[0].n_agents
+    x, y = un.x[target] - un.x[u], un.y[target] - un.y[u]
+    scale = 1.0 / max(np.sqrt(x * x + y * y), 1e-9)
+    x, y = x * scale, y * scale
+    for v in range(un.of.shape[0]):
+        if (u < n_agents) == (v < n_agents) or not un.of[v].alive or w.damage[weapon, u, v] == 0.0:
+            continue
+        dx, dy = un.x[v] - un.x[target], un.y[v] - un.y[target]
+        ahead, aside = dx * x + dy * y, dx * y - dy * x
+        beyond = max(abs(aside) - skill.sweep, 0.0)  # the ends of the line
+        touch = skill.sweep_radius + w.kinds[v].radius
+        if ahead * ahead + beyond * beyond <= touch * touch:
+            for _beam in range(skill.beams):
+                _hit(w, un, u, v, weapon)
+
+
+@_jit
+def _burst_dying(w: World, un: Units) -> None:
+    """Those that burst and are about to die hit all opponents near them, which may make more of them burst."""
+    n_agents, again = w.rules[0].n_agents, True
+    while again:
+        again = False
+        for u in range(un.of.shape[0]):
+            radius = w.kinds[u].burst_radius
+            if radius == 0.0 or not un.of[u].alive or un.of[u].burst or un.of[u].health > 0.0:
+                continue
+            un.of[u].burst = again = True
+            for v in range(un.of.shape[0]):
+                opponents = (u < n_agents) != (v < n_agents)
+                if opponents and un.of[v].alive and _distance(un, u, v) - w.kinds[v].radius <= radius:
+                    _hit(w, un, u, v, 0)
+
+
+@_jit
+def _fire_specially(w: World, un: Units, u: int) -> bool:
+    """The damage point of a weapon that bursts or sweeps; False for the others."""
+    if w.kinds[u].burst_radius > 0.0:
+        un.of[u].health = 0.0  # the burst comes with its death, in this loop
+        return True
+    if w.kinds[u].sweep > 0.0:
+        un.of[u].phase = CHANNELLING
+        un.of[u].phase_loops = w.kinds[u].channel
+        return True
+    return False
+
+
 @_inline
 def _fire(w: World, un: Units, u: int, target: int) -> None:
     """The damage point: the weapon hits or its missile starts."""
     weapon = un.of[u].weapon
     un.of[u].phase = READY
     un.of[u].hold_loops = w.rules[0].backswing_holds * w.arms[weapon, u].backswing
+    if w.rules[0].has_area_weapons and _fire_specially(w, un, u):
+        return
     if w.arms[weapon, u].missile_speed > 0.0:
         un.of[u].missile_target = target
         un.of[u].missile_weapon = weapon
@@ -360,9 +436,12 @@ def _continue_attack(w: World, un: Units, u: int) -> bool:
             return False
         if un.of[u].phase_loops <= 0.0:
             un.of[u].phase = READY
-            _hit(w, un, u, target, un.of[u].weapon)
+            if w.rules[0].has_area_weapons and w.kinds[u].sweep > 0.0:
+                _sweep(w, un, u, target, un.of[u].weapon)
+            else:
+                _hit(w, un, u, target, un.of[u].weapon)
         return w.rules[0].second_hit_holds
-    reach = w.arms[un.of[u].weapon, u].range + w.rules[0].range_slop
+    reach = w.arms[un.of[u].weapon, u].range + w.arms[un.of[u].weapon, u].range_slop
     if target < 0 or _distance(un, u, target) - w.kinds[u].radius - w.kinds[target].radius > reach:
         _cancel_attack(un, u)
         return False
@@ -372,9 +451,61 @@ def _continue_attack(w: World, un: Units, u: int) -> bool:
 
 
 @_inline
+def _is_hurt(w: World, un: Units, v: int) -> bool:
+    return un.of[v].alive and un.of[v].health > 0.0 and un.of[v].health < w.kinds[v].max_health
+
+
+@_jit
+def _choose_patient(w: World, un: Units, u: int, loop: int) -> None:
+    """Enemy u keeps a patient until it is whole; else it looks round for the comrade with the least of its health."""
+    target = un.of[u].target
+    if target >= 0 and _is_hurt(w, un, target):
+        return
+    un.of[u].target = NOBODY
+    if (loop + un.of[u].search_phase) % w.rules[0].search_interval != 0:
+        return
+    least, nearest = 1.0, 0.0
+    for v in range(w.rules[0].n_agents, un.of.shape[0]):
+        if v == u or not w.kinds[v].curable or not _is_hurt(w, un, v):
+            continue
+        free = _distance(un, u, v) - w.kinds[u].radius - w.kinds[v].radius
+        share = un.of[v].health * w.kinds[v].per_health
+        if free <= w.kinds[u].scan_range and (share < least or (share == least and free < nearest)):
+            un.of[u].target, least, nearest = v, share, free
+
+
+@_jit
+def _decide_healer(w: World, un: Units, u: int, loop: int) -> bool:
+    """Healer u's decision and healing in this loop; True if it wants to fly (to its patient or its goal)."""
+    me, skill = un.of[u], w.kinds[u]
+    me.cooldown = min(me.cooldown + skill.energy_regeneration, skill.max_energy)
+    if me.target >= 0 and not un.of[me.target].alive:
+        me.target = NOBODY
+        if me.order == ATTACK:
+            me.order = NO_ORDER
+    if u >= w.rules[0].n_agents:
+        _choose_patient(w, un, u, loop)
+    elif me.order != ATTACK:
+        return me.order == MOVE
+    patient = me.target
+    if patient < 0:
+        return True
+    if _distance(un, u, patient) - w.kinds[u].radius - w.kinds[patient].radius > w.arms[0, u].range:
+        return True
+    if w.kinds[patient].curable and _is_hurt(w, un, patient):
+        missing = w.kinds[patient].max_health - un.of[patient].health
+        healed = min(min(skill.heal_rate, missing), me.cooldown / skill.energy_per_health)
+        un.of[patient].health += healed
+        me.cooldown = max(me.cooldown - healed * skill.energy_per_health, 0.0)
+    return False
+
+
+@_inline
 def _decide(w: World, un: Units, u: int, loop: int) -> bool:
     """Unit u's decision and fire in this loop; True if it wants to walk (to its target or its goal)."""
     me, kind = un.of[u], w.kinds[u]
+    if w.rules[0].has_healers and w.kinds[u].heal_rate > 0.0:
+        return _decide_healer(w, un, u, loop)
     me.cooldown -= 1.0
     me.hold_loops -= 1.0
     if me.target >= 0 and not un.of[me.target].alive:
@@ -431,7 +562,7 @@ def _put(un: Units, u: int, x: float, y: float) -> None:
 def _is_idle(w: World, un: Units, u: int) -> bool:
     if u < w.rules[0].n_agents:
         return un.of[u].order == NO_ORDER and un.of[u].phase == READY
-    dx, dy = w.rules[0].goal_x - un.x[u], w.rules[0].goal_y - un.y[u]
+    dx, dy = un.of[u].goal_x - un.x[u], un.of[u].goal_y - un.y[u]
     arrived = dx * dx + dy * dy <= w.rules[0].arrival_radius * w.rules[0].arrival_radius
     return un.of[u].target == NOBODY and arrived
 
@@ -447,7 +578,7 @@ def _push_aside(w: World, un: Units, u: int, v: int, x: float, y: float) -> bool
         return False
     scale = (np.sqrt(w.body2[u, v]) + 1.0 / FIXED_POINT) / distance
     px, py = x + dx * scale, y + dy * scale
-    if not _walkable(w, px, py) or _blocker(w.body2, un, v, px, py) != NOBODY:
+    if not _walkable(w, v, px, py) or _blocker(w.body2, un, v, px, py) != NOBODY:
         return False
     _put(un, v, px, py)
     return True
@@ -482,7 +613,7 @@ def _detour(w: World, un: Units, u: int, dx: float, dy: float, step: float, bloc
         hx, hy = 0.5 * fx + HALF_ROOT_3 * fy * side, 0.5 * fy - HALF_ROOT_3 * fx * side
     for _turn_number in range(10):
         x, y = un.x[u] + step * hx, un.y[u] + step * hy
-        if _walkable(w, x, y) and _blocker(w.body2, un, u, x, y) == NOBODY:
+        if _walkable(w, u, x, y) and _blocker(w.body2, un, u, x, y) == NOBODY:
             if fresh or blocked:
                 un.of[u].detour = side * w.rules[0].detour_memory
             un.of[u].facing_x, un.of[u].facing_y = hx, hy
@@ -496,26 +627,38 @@ def _detour(w: World, un: Units, u: int, dx: float, dy: float, step: float, bloc
 def _slide(w: World, un: Units, u: int, dx: float, dy: float, step: float) -> None:
     """The straight way leaves the walkable ground: keep the part of the step that stays on it."""
     x, y = un.x[u], un.y[u]
-    if _walkable(w, x + step * dx, y) and _blocker(w.body2, un, u, x + step * dx, y) == NOBODY:
+    if _walkable(w, u, x + step * dx, y) and _blocker(w.body2, un, u, x + step * dx, y) == NOBODY:
         _put(un, u, x + step * dx, y)
-    elif _walkable(w, x, y + step * dy) and _blocker(w.body2, un, u, x, y + step * dy) == NOBODY:
+    elif _walkable(w, u, x, y + step * dy) and _blocker(w.body2, un, u, x, y + step * dy) == NOBODY:
         _put(un, u, x, y + step * dy)
 
 
 @_inline
-def _goal(w: World, un: Units, u: int) -> tuple[float, float]:
+def _goal(un: Units, u: int) -> tuple[float, float]:
     target = un.of[u].target
     if target >= 0:
         return un.x[target], un.y[target]
-    if u < w.rules[0].n_agents:
-        return un.of[u].goal_x, un.of[u].goal_y
-    return w.rules[0].goal_x, w.rules[0].goal_y
+    return un.of[u].goal_x, un.of[u].goal_y
+
+
+@_jit
+def _next_turn(w: World, un: Units, u: int, goal_x: float, goal_y: float) -> tuple[float, float]:
+    """Where a walker has to turn next on its way to the goal: the goal itself if the way there is straight."""
+    size = w.rules[0].map_size
+    last = size - 1
+    here = int(un.x[u]) * size + int(un.y[u])
+    turn = w.ground[1 + here, min(max(int(goal_x), 0), last), min(max(int(goal_y), 0), last)]
+    if turn == IN_SIGHT or w.kinds[u].crosses:
+        return goal_x, goal_y
+    return turn // size + 0.5, turn % size + 0.5
 
 
 @_inline
 def _walk(w: World, un: Units, u: int) -> None:
     me = un.of[u]
-    goal_x, goal_y = _goal(w, un, u)
+    goal_x, goal_y = _goal(un, u)
+    if w.rules[0].has_corners:
+        goal_x, goal_y = _next_turn(w, un, u, goal_x, goal_y)
     dx, dy = goal_x - un.x[u], goal_y - un.y[u]
     distance = np.sqrt(dx * dx + dy * dy)
     if distance < 1e-3:
@@ -526,7 +669,7 @@ def _walk(w: World, un: Units, u: int) -> None:
     dx, dy = dx * scale, dy * scale
     step = min(w.kinds[u].speed, distance)
     x, y = un.x[u] + step * dx, un.y[u] + step * dy
-    if not _walkable(w, x, y):
+    if not _walkable(w, u, x, y):
         _slide(w, un, u, dx, dy, step)
         return
     obstacle = _blocker(w.body2, un, u, x, y)
@@ -546,7 +689,7 @@ def _walk_all(w: World, un: Units, n_walkers: int) -> None:
     """Move the walkers listed, those nearest to their goal first, so that a column can move as one."""
     for i in range(n_walkers):
         u = un.of[i].walker
-        goal_x, goal_y = _goal(w, un, u)
+        goal_x, goal_y = _goal(un, u)
         dx, dy = goal_x - un.x[u], goal_y - un.y[u]
         distance = dx * dx + dy * dy
         j = i
@@ -594,7 +737,7 @@ def _end_loop(w: World, un: Units, u: int) -> None:
         me.health = min(kind.max_health, me.health + kind.health_regeneration)
 
 
-@_jit
+@_inline
 def _play_loop(w: World, un: Units, loop: int, first: int) -> None:
     """One game loop for the units from `first` on (all of them, or the enemies alone)."""
     walkers = 0
@@ -606,19 +749,36 @@ def _play_loop(w: World, un: Units, loop: int, first: int) -> None:
     for u in range(un.of.shape[0]):
         if un.of[u].missile_target >= 0:
             _fly_missile(w, un, u)
+    if w.rules[0].has_area_weapons:
+        _burst_dying(w, un)
     for u in range(un.of.shape[0]):
         if un.of[u].alive:
             _end_loop(w, un, u)
 
 
 @_jit
+def _play_loops(w: World, un: Units, start: int, stop: int, first: int) -> None:
+    """The game loops from `start` to `stop`; a call per step is cheaper than one per loop."""
+    for loop in range(start, stop):
+        _play_loop(w, un, loop, first)
+
+
+@_jit
 def _place_units(w: World, un: Units, key: np.uint64) -> None:
+    goal_x, goal_y = w.rules[0].goal_x, w.rules[0].goal_y
+    if w.rules[0].goal_varies:
+        share = _uniform(key, 2 * un.of.shape[0] + 1, 0)
+        goal_x += share * (w.rules[0].goal_to_x - goal_x)
+        goal_y += share * (w.rules[0].goal_to_y - goal_y)
     for u in range(un.of.shape[0]):
         un.x[u], un.y[u] = w.kinds[u].spawn_x, w.kinds[u].spawn_y
         un.of[u].facing_x, un.of[u].facing_y = 1.0 if u < w.rules[0].n_agents else -1.0, 0.0
         un.of[u].health, un.of[u].shield = w.kinds[u].max_health, w.kinds[u].max_shield
         un.of[u].alive = True
-        un.of[u].cooldown = un.of[u].phase_loops = un.of[u].hold_loops = un.of[u].since_hurt = 0.0
+        un.of[u].burst = False
+        un.of[u].goal_x, un.of[u].goal_y = goal_x, goal_y
+        un.of[u].cooldown = w.kinds[u].start_energy
+        un.of[u].phase_loops = un.of[u].hold_loops = un.of[u].since_hurt = 0.0
         un.of[u].phase = READY
         un.of[u].order = NO_ORDER
         un.of[u].target = un.of[u].missile_target = NOBODY
@@ -639,8 +799,7 @@ def _start_battle(w: World, b: Battles, o: Options, e: int) -> None:
     status.steps = 0
     status.active = True
     delay = int(_uniform(key, un.of.shape[0], 0) * (w.rules[0].start_delay + 1))
-    for loop in range(delay):
-        _play_loop(w, un, loop, w.rules[0].n_agents)
+    _play_loops(w, un, 0, delay, w.rules[0].n_agents)
     _observe(w, b, e)
 
 
@@ -655,6 +814,15 @@ def _enemy_total(w: World, un: Units) -> tuple[float, int]:
 
 
 @_jit
+def _n_fighters(w: World, un: Units, first: int, end: int) -> int:
+    """How many of the units live that can attack: SMAC ends a battle when one side has only medivacs left."""
+    fighters = 0
+    for u in range(first, end):
+        fighters += un.of[u].alive and w.kinds[u].heal_rate == 0.0
+    return fighters
+
+
+@_jit
 def _step_battle(w: World, b: Battles, o: Options, e: int, actions: np.ndarray) -> None:
     """One environment step: SMAC's positive-only shaped reward, scaled so that a won battle returns about 20."""
     un, status = Units(b.x[e], b.y[e], b.units[e]), b.status[e]
@@ -662,8 +830,8 @@ def _step_battle(w: World, b: Battles, o: Options, e: int, actions: np.ndarray) 
     for a in range(w.rules[0].n_agents):
         _give_order(w, un, a, actions[e, a])
         b.last_actions[e, a] = actions[e, a]
-    for loop in range(w.rules[0].loops_per_step):
-        _play_loop(w, un, status.steps * w.rules[0].loops_per_step + loop, 0)
+    start = status.steps * w.rules[0].loops_per_step
+    _play_loops(w, un, start, start + w.rules[0].loops_per_step, 0)
     status.steps += 1
     total_left, enemies_left = _enemy_total(w, un)
     gained = total - total_left + 10.0 * (enemies - enemies_left)
@@ -672,6 +840,9 @@ def _step_battle(w: World, b: Battles, o: Options, e: int, actions: np.ndarray) 
         agents_left += un.of[a].alive
     status.dead_allies = w.rules[0].n_agents - agents_left
     status.dead_enemies = un.of.shape[0] - w.rules[0].n_agents - enemies_left
+    if w.rules[0].has_healers:
+        agents_left = _n_fighters(w, un, 0, w.rules[0].n_agents)
+        enemies_left = _n_fighters(w, un, w.rules[0].n_agents, un.of.shape[0])
     status.terminated = agents_left == 0 or enemies_left == 0
     status.won = enemies_left == 0 and agents_left > 0
     status.truncated = status.steps >= w.rules[0].episode_limit and not status.terminated
@@ -685,7 +856,14 @@ def _step_battle(w: World, b: Battles, o: Options, e: int, actions: np.ndarray) 
 def _can_walk_to(w: World, x: float, y: float) -> bool:
     """SMAC's look at the cell of a point, coordinates truncated towards zero."""
     i, j = int(x), int(y)
-    return i >= 0 and j >= 0 and i < w.rules[0].map_size and j < w.rules[0].map_size and w.walkable[i, j]
+    return i >= 0 and j >= 0 and i < w.rules[0].map_size and j < w.rules[0].map_size and w.ground[0, i, j] == WALKABLE
+
+
+@_jit
+def _avail_patients(w: World, un: Units, a: int, row: np.ndarray) -> None:
+    """SMAC's medivacs choose among all agents but medivacs, whole or not."""
+    for v in range(w.rules[0].n_agents):
+        row[6 + v] = un.of[v].alive and w.kinds[v].heal_rate == 0.0 and _distance(un, a, v) <= ATTACK_DISTANCE
 
 
 @_inline
@@ -700,6 +878,9 @@ def _avail(w: World, un: Units, a: int, row: np.ndarray) -> None:
     row[3] = _can_walk_to(w, x, y - MOVE_DISTANCE / 2)
     row[4] = _can_walk_to(w, x + MOVE_DISTANCE / 2, y)
     row[5] = _can_walk_to(w, x - MOVE_DISTANCE / 2, y)
+    if w.rules[0].has_healers and w.kinds[a].heal_rate > 0.0:
+        _avail_patients(w, un, a, row)
+        return
     for v in range(w.rules[0].n_agents, un.of.shape[0]):
         dx, dy = un.x[v] - x, un.y[v] - y
         row[6 + v - w.rules[0].n_agents] = dx * dx + dy * dy <= ATTACK_DISTANCE * ATTACK_DISTANCE

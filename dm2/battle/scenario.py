@@ -16,6 +16,8 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from dm2.battle.paths import next_turns
+
 ATTACK_DISTANCE = 6.0  # SMAC offers attacks within this centre distance, whatever the weapon's range
 SIGHT = 9.0  # SMAC's sight range of every agent
 MOVE_DISTANCE = 2.0  # a move order goes to the point this far away; availability looks half as far
@@ -23,6 +25,15 @@ MOVE_DISTANCE = 2.0  # a move order goes to the point this far away; availabilit
 
 class _Data(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Sweep(_Data):
+    """Beams that sweep a line across the target: each hits every opponent on the ground that it touches once."""
+
+    beams: int = Field(ge=1)
+    half_length: float = Field(gt=0)  # of the line, at right angles to the way to the target
+    radius: float = Field(gt=0)  # within which of the line bodies are touched
+    channel: float = Field(gt=0)  # from the damage point to the damage; a new order cancels it
 
 
 class Weapon(_Data):
@@ -37,14 +48,36 @@ class Weapon(_Data):
     damage_point: float = Field(ge=0)
     backswing: float = Field(ge=0)
     missile_speed: float = Field(default=0.0, ge=0)
+    hits_air: bool = False
+    range_slop: float | None = Field(default=None, ge=0)  # where it differs from the common one of mechanics.yaml
+    sweep: Sweep | None = None
+    burst_radius: float = Field(default=0.0, ge=0)  # > 0: whoever fires or dies bursts and hits every opponent so near
 
     def damage_to(self, target: Unit) -> float:
-        """Damage of one hit on `target` before armour, bonus included."""
+        """Damage of one hit on `target` before armour, bonus included; 0 if it cannot be hit."""
+        if target.layer == "air" and not self.hits_air:
+            return 0.0
         return self.damage + sum(self.bonus.get(attribute, 0.0) for attribute in target.attributes)
 
 
+class Heal(_Data):
+    """What a unit does instead of attacking: it heals one of its own side that has the attribute."""
+
+    attribute: str
+    health_per_second: float = Field(gt=0)
+    energy_per_health: float = Field(gt=0)
+    range: float = Field(ge=0)
+    scan_range: float = Field(gt=0)
+    start_energy: float = Field(ge=0)
+    max_energy: float = Field(gt=0)
+    energy_per_second: float = Field(ge=0)
+
+
 class Unit(_Data):
-    """A unit type; `allied_health` where SMAC's copy for the agents' side differs."""
+    """A unit type; `allied_...` where SMAC's copy for the agents' side differs.
+
+    Bodies meet within a layer only. Giants cross cliffs, what is in the air crosses everything.
+    """
 
     race: Literal["terran", "protoss", "zerg"]
     health: float = Field(gt=0)
@@ -52,12 +85,21 @@ class Unit(_Data):
     shield: float = Field(ge=0)
     armour: float = Field(ge=0)
     speed: float = Field(ge=0)
+    allied_speed: float | None = Field(default=None, ge=0)
+    layer: Literal["ground", "giant", "air"] = "ground"
     radius: float = Field(gt=0)
     separation_radius: float = Field(gt=0)
     inner_radius: float = Field(gt=0)
     attributes: list[str]
-    weapons: list[str] = Field(min_length=1, max_length=2)
-    smac_max_cooldown: float = Field(gt=0)
+    weapons: list[str] = Field(default_factory=list, max_length=2)
+    heal: Heal | None = None
+    smac_max_cooldown: float = Field(gt=0)  # of a healer: its energy in the place of the cooldown
+
+    @model_validator(mode="after")
+    def _fights_or_heals(self) -> Self:
+        if bool(self.weapons) == (self.heal is not None):
+            raise ValueError("a unit has either 'weapons' or 'heal'")
+        return self
 
 
 class UnitData(_Data):
@@ -81,6 +123,8 @@ class Arena(_Data):
     bounds: tuple[int, int, int, int] | None = None
     origin: tuple[int, int] | None = None
     rows_north_to_south: list[str] | None = None
+    cliff: tuple[int, int, int, int] | None = None  # ground that giants alone cross, bounds
+    has_corners: bool = False  # walkers have to find their way
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
@@ -90,15 +134,26 @@ class Arena(_Data):
 
     def walkable(self, size: int) -> np.ndarray:
         """Walkable cells, bool [size, size], indexed [x, y]."""
-        cells = np.zeros((size, size), dtype=np.bool_)
+        cells = _rectangle(self.bounds, size)
         if self.bounds is not None:
-            x0, y0, x1, y1 = self.bounds
-            cells[x0:x1, y0:y1] = True
-        elif self.origin is not None and self.rows_north_to_south is not None:
+            return cells
+        if self.origin is not None and self.rows_north_to_south is not None:
             rows = np.array([[cell == "." for cell in row] for row in reversed(self.rows_north_to_south)])
             x0, y0 = self.origin
             cells[x0 : x0 + rows.shape[1], y0 : y0 + rows.shape[0]] = rows.T
         return cells
+
+
+def _rectangle(bounds: tuple[int, int, int, int] | None, size: int) -> np.ndarray:
+    """The cells within bounds, bool [size, size], [x, y]; none without bounds."""
+    cells = np.zeros((size, size), dtype=np.bool_)
+    if bounds is not None:
+        x0, y0, x1, y1 = bounds
+        cells[x0:x1, y0:y1] = True
+    return cells
+
+
+Point = tuple[float, float]
 
 
 class Map(_Data):
@@ -108,10 +163,17 @@ class Map(_Data):
     allies: dict[str, int] = Field(min_length=1)
     enemies: dict[str, int] = Field(min_length=1)
     episode_limit: int = Field(gt=0)
-    allied_spawn: tuple[float, float] = (9.0, 16.0)
-    enemy_spawn: tuple[float, float] = (23.0, 16.0)
+    allied_spawn: Point = (9.0, 16.0)
+    enemy_spawn: Point = (23.0, 16.0)
+    allied_points: dict[str, list[Point]] = Field(
+        default_factory=dict
+    )  # of unit types created elsewhere, in equal parts
+    enemy_points: dict[str, list[Point]] = Field(default_factory=dict)
+    enemy_goal: Point | None = None  # end of the enemies' attack-move; by default the agents' spawn point
+    enemy_goal_to: Point | None = None  # drawn per battle between enemy_goal and this point
+    enemies_hunt: bool = False  # ordered to attack the agents themselves, wherever they are
     enemy_index: Literal["created", "newest_first"] = "created"
-    spawn_offsets: list[tuple[float, float]] | None = None
+    spawn_offsets: list[Point] | None = None
 
 
 class MapData(_Data):
@@ -210,11 +272,19 @@ RULES = np.dtype(
         ("chase_nearest", "?"),
         ("second_hit_holds", "?"),
         ("retaliate", "?"),
+        # what only some maps have, so that the others pay for a look at most
+        ("has_healers", "?"),
+        ("has_area_weapons", "?"),  # that sweep or burst
+        ("has_crossers", "?"),  # of cliffs, or of everything
+        ("has_corners", "?"),  # see World.turns
+        ("choosy", "?"),  # some unit cannot be hit by everybody, or cannot attack
+        ("goal_varies", "?"),
         ("goal_x", "f8"),  # end of the enemies' attack-move
         ("goal_y", "f8"),
+        ("goal_to_x", "f8"),  # where it varies: drawn per battle between the two points
+        ("goal_to_y", "f8"),
         ("cooldown_delay_low", "f8"),  # loops
         ("cooldown_delay_high", "f8"),
-        ("range_slop", "f8"),
         ("turn_cos", "f8"),  # of the angle a unit turns in a loop
         ("turn_sin", "f8"),
         ("facing_cos", "f8"),  # of the angle within which a weapon fires
@@ -229,6 +299,8 @@ RULES = np.dtype(
     ],
     align=True,
 )
+WALKABLE, CLIFF, CLOSED = 0, 1, 2  # ground
+_CROSSES = {"ground": WALKABLE, "giant": CLIFF, "air": CLOSED}  # the most that a layer's units cross
 KIND = np.dtype(
     [
         (field, "f8")
@@ -248,9 +320,26 @@ KIND = np.dtype(
         )
     ]
     + [("unit_type", "i8")]
+    + [  # what only some units can do
+        ("heal_rate", "f8"),  # per loop; 0: no healer
+        ("energy_per_health", "f8"),
+        ("start_energy", "f8"),
+        ("max_energy", "f8"),
+        ("energy_regeneration", "f8"),  # per loop
+        ("burst_radius", "f8"),  # 0: does not burst
+        ("sweep", "f8"),  # half length of the line, 0: does not sweep
+        ("sweep_radius", "f8"),
+        ("channel", "f8"),  # loops
+        ("beams", "i8"),
+        ("crosses", "i8"),  # the most of WALKABLE, CLIFF, CLOSED
+        ("curable", "i8"),  # 1 by the map's healers
+    ]
 )
 ARM = np.dtype(  # times in loops, range in free space, speed in map units per loop (0: instant)
-    [(f, "f8") for f in ("range", "period", "damage_point", "backswing", "missile_speed", "hit_interval")]
+    [
+        (field, "f8")
+        for field in ("range", "range_slop", "period", "damage_point", "backswing", "missile_speed", "hit_interval")
+    ]
 )
 
 
@@ -264,30 +353,49 @@ class World(NamedTuple):
     rules: np.ndarray  # RULES [1]
     kinds: np.ndarray  # KIND [U]
     arms: np.ndarray  # ARM [2, U]
-    damage: np.ndarray  # float64 [2, U, U]; per hit of an attacker's arm on a target before armour, bonus included
+    damage: np.ndarray  # float64 [2, U, U]; per hit of an attacker's arm on a target before armour; 0: cannot hit it
     body2: np.ndarray  # float64 [U, U]; squared centre distance below which two bodies overlap, 0 on the diagonal
-    walkable: np.ndarray  # bool [map_size, map_size], [x, y]
+    # int16 [1 + map_size**2, map_size, map_size], [., x, y]. First what each cell is: WALKABLE, CLIFF or CLOSED. Then,
+    # for every cell x * map_size + y in which a walker stands, where it turns next on its way to each cell (see
+    # dm2.battle.paths); these are left out where the ground has no corners.
+    ground: np.ndarray
+
+    @property
+    def walkable(self) -> np.ndarray:
+        """Where units on the ground can go, bool [map_size, map_size], [x, y]."""
+        return np.asarray(self.ground[0] == WALKABLE)
 
 
 def _roster(sides: dict[str, int]) -> list[str]:
     return [name for name, count in sides.items() for _ in range(count)]
 
 
-def _placements(names: list[str], units: dict[str, Unit], rules: Mechanics) -> list[tuple[float, float]]:
-    """Offsets of freshly created units from their spawn point, in order of creation.
+def _placements(
+    names: list[str], points: list[Point], units: dict[str, Unit], rules: Mechanics, walkable: np.ndarray
+) -> list[Point]:
+    """Offsets of freshly created units from their spawn points, in order of creation.
 
-    The first stands on the point; each next one takes the first free angle on the tightest ring around it. Two units
-    keep the older one's separation radius + the newer one's inner radius + `spawn_gap` (seen in a real episode).
+    The first of a point stands on it; each next one takes the first free angle on the tightest ring around it that is
+    on walkable ground. Two units, both in the air or neither, keep the older one's separation radius + the newer one's
+    inner radius + `spawn_gap` (seen in a real episode).
     """
-    placed: list[tuple[float, float]] = []
-    for index, name in enumerate(names):
-        gaps = [units[older].separation_radius + units[name].inner_radius + rules.spawn_gap for older in names[:index]]
-        ring = gaps[0] if gaps else 0.0
-        spot = None if gaps else (0.0, 0.0)
+    placed: list[Point] = []
+    for index, (name, (px, py)) in enumerate(zip(names, points, strict=True)):
+        older = [
+            (units[names[k]], points[k][0] + placed[k][0] - px, points[k][1] + placed[k][1] - py) for k in range(index)
+        ]
+        gaps = [
+            (other.separation_radius + units[name].inner_radius + rules.spawn_gap, x, y)
+            for other, x, y in older
+            if (other.layer == "air") == (units[name].layer == "air")
+        ]
+        ring = next((gap for gap, x, y in gaps if x == y == 0.0), 0.0)
+        spot = None if ring else (0.0, 0.0)
         while spot is None:
             for angle in rules.spawn_angles_degrees + [a + 30.0 for a in rules.spawn_angles_degrees]:
                 x, y = ring * math.cos(math.radians(angle)), ring * math.sin(math.radians(angle))
-                if all(math.hypot(x - px, y - py) > gap - 1e-6 for (px, py), gap in zip(placed, gaps, strict=True)):
+                free = all(math.hypot(x - ox, y - oy) > gap - 1e-6 for gap, ox, oy in gaps)
+                if free and _is_set(walkable, px + x, py + y):
                     spot = (x, y)
                     break
             ring += 0.125
@@ -295,21 +403,39 @@ def _placements(names: list[str], units: dict[str, Unit], rules: Mechanics) -> l
     return placed
 
 
-def _spawns(battle_map: Map, units: dict[str, Unit], rules: Mechanics) -> tuple[list[str], np.ndarray]:
+def _is_set(cells: np.ndarray, x: float, y: float) -> bool:
+    return min(x, y) >= 0.0 and max(x, y) < len(cells) and bool(cells[int(x), int(y)])
+
+
+def _points(names: list[str], default: Point, by_type: dict[str, list[Point]]) -> list[Point]:
+    """The point at which each unit is created; units of a type that has several are dealt in equal parts, in order."""
+    choices = [by_type.get(name, [default]) for name in names]
+    return [
+        points[names[:index].count(name) * len(points) // names.count(name)]
+        for index, (name, points) in enumerate(zip(names, choices, strict=True))
+    ]
+
+
+def _spawns(
+    battle_map: Map, units: dict[str, Unit], rules: Mechanics, walkable: np.ndarray
+) -> tuple[list[str], np.ndarray]:
     """Unit names and positions [U, 2] of both sides, in SMAC's order of agents and enemies."""
-    allies, enemies = _roster(battle_map.allies), _roster(battle_map.enemies)
-    allied_offsets = battle_map.spawn_offsets or _placements(allies, units, rules)
-    enemy_offsets = battle_map.spawn_offsets or _placements(enemies, units, rules)
-    types = list(dict.fromkeys(allies))  # SMAC's type ids follow the order of creation on every map offered
-    created = [(name, ox, oy) for name, (ox, oy) in zip(allies, allied_offsets, strict=True)]
-    created.sort(key=lambda unit: (types.index(unit[0]), unit[1], unit[2]))
-    opponents = [(name, ox, oy) for name, (ox, oy) in zip(enemies, enemy_offsets, strict=True)]
+    sides = []
+    for names, spawn, by_type in (
+        (_roster(battle_map.allies), battle_map.allied_spawn, battle_map.allied_points),
+        (_roster(battle_map.enemies), battle_map.enemy_spawn, battle_map.enemy_points),
+    ):
+        points = _points(names, spawn, by_type)
+        offsets = battle_map.spawn_offsets or _placements(names, points, units, rules, walkable)
+        sides.append(list(zip(names, points, offsets, strict=True)))
+    allies, enemies = sides
+    # SMAC sorts agents by the id of their type, which follows the alphabet on every map, then by x and y
+    allies.sort(key=lambda unit: (unit[0], unit[1][0], unit[2]))
     if battle_map.enemy_index == "newest_first":
-        opponents.reverse()
-    names = [name for name, _, _ in created + opponents]
-    positions = [(battle_map.allied_spawn[0] + x, battle_map.allied_spawn[1] + y) for _, x, y in created]
-    positions += [(battle_map.enemy_spawn[0] + x, battle_map.enemy_spawn[1] + y) for _, x, y in opponents]
-    return names, np.round(np.array(positions) * 4096) / 4096
+        enemies.reverse()
+    ordered = allies + enemies
+    positions = [(px + x, py + y) for _, (px, py), (x, y) in ordered]
+    return [name for name, _, _ in ordered], np.round(np.array(positions) * 4096) / 4096
 
 
 def unknown_name(kind: str, name: str, known: list[str]) -> ValueError:
@@ -319,39 +445,92 @@ def unknown_name(kind: str, name: str, known: list[str]) -> ValueError:
     return ValueError(f"unknown {kind} {name!r}{hint} (known: {', '.join(known)})")
 
 
-def _kinds(roster: list[Unit], spawn: np.ndarray, types: list[int], n_agents: int, rules: Mechanics) -> np.ndarray:
+def _kinds(roster: list[Unit], weapons: list[list[Weapon]], n_agents: int, rules: Mechanics) -> np.ndarray:
     kinds = np.zeros(len(roster), dtype=KIND)
+    healed = {unit.heal.attribute for unit in roster if unit.heal is not None}
     for index, unit in enumerate(roster):
-        allied_health = unit.allied_health if index < n_agents else None
-        kinds[index]["max_health"] = allied_health or unit.health
+        allied = index < n_agents
+        kinds[index]["max_health"] = (unit.allied_health if allied else None) or unit.health
         kinds[index]["max_shield"] = unit.shield
-        kinds[index]["speed"] = unit.speed / rules.loops_per_second
+        kinds[index]["speed"] = ((unit.allied_speed if allied else None) or unit.speed) / rules.loops_per_second
         if unit.race == "zerg":
             kinds[index]["health_regeneration"] = rules.zerg_health_regeneration_per_loop
         kinds[index]["per_health"] = 1.0 / kinds[index]["max_health"]
         kinds[index]["per_shield"] = 1.0 / unit.shield if unit.shield else 0.0
         kinds[index]["per_cooldown"] = 1.0 / unit.smac_max_cooldown
         kinds[index]["armour"], kinds[index]["radius"] = unit.armour, unit.radius
-    kinds["spawn_x"], kinds["spawn_y"], kinds["unit_type"] = spawn[:, 0], spawn[:, 1], types
+        kinds[index]["scan_range"] = max(arm.scan_range for arm in (unit.heal, *weapons[index]) if arm is not None)
+        for field, value in _skills(unit, weapons[index], healed, rules).items():
+            kinds[index][field] = value
     return kinds
 
 
-def _arms(weapons: list[list[Weapon]], loops_per_second: int) -> np.ndarray:
-    arms = np.zeros((2, len(weapons[0])), dtype=ARM)
-    for index in np.ndindex(*arms.shape):
-        weapon = weapons[index[0]][index[1]]
-        arms[index]["range"] = weapon.range
-        arms[index]["missile_speed"] = weapon.missile_speed / loops_per_second
+def _skills(unit: Unit, weapons: list[Weapon], healed: set[str], rules: Mechanics) -> dict[str, float]:
+    """The last fields of KIND; what is not named is 0."""
+    skills: dict[str, float] = {"crosses": _CROSSES[unit.layer], "curable": bool(healed & set(unit.attributes))}
+    if unit.heal is not None:
+        skills |= {
+            "heal_rate": unit.heal.health_per_second / rules.loops_per_second,
+            "energy_per_health": unit.heal.energy_per_health,
+            "start_energy": unit.heal.start_energy,
+            "max_energy": unit.heal.max_energy,
+            "energy_regeneration": unit.heal.energy_per_second / rules.loops_per_second,
+        }
+    for weapon in weapons:
+        skills["burst_radius"] = weapon.burst_radius
+        if weapon.sweep is not None:
+            skills |= {
+                "sweep": weapon.sweep.half_length,
+                "sweep_radius": weapon.sweep.radius,
+                "channel": weapon.sweep.channel * rules.loops_per_second,
+                "beams": weapon.sweep.beams,
+            }
+    return skills
+
+
+def _arms(roster: list[Unit], weapons: list[list[Weapon]], rules: Mechanics) -> np.ndarray:
+    arms = np.zeros((2, len(roster)), dtype=ARM)
+    for arm, index in np.ndindex(*arms.shape):
+        heal = roster[index].heal
+        if heal is not None:
+            arms[arm, index]["range"] = heal.range
+            continue
+        weapon = weapons[index][min(arm, len(weapons[index]) - 1)]
+        arms[arm, index]["range"] = weapon.range
+        arms[arm, index]["range_slop"] = rules.range_slop if weapon.range_slop is None else weapon.range_slop
+        arms[arm, index]["missile_speed"] = weapon.missile_speed / rules.loops_per_second
         for field in ("period", "damage_point", "backswing", "hit_interval"):
-            arms[index][field] = getattr(weapon, field) * loops_per_second
+            arms[arm, index][field] = getattr(weapon, field) * rules.loops_per_second
     return arms
 
 
-def _rules(battle_map: Map, map_size: int, n_types: int, roster: list[Unit], rules: Mechanics) -> np.ndarray:
+def _damage(roster: list[Unit], weapons: list[list[Weapon]]) -> np.ndarray:
+    damage = np.zeros((2, len(roster), len(roster)))
+    for arm, index in np.ndindex(2, len(roster)):
+        for weapon in weapons[index][: arm + 1]:  # the last one is the arm's
+            damage[arm, index] = [weapon.damage_to(target) for target in roster]
+    return damage
+
+
+def _flags(kinds: np.ndarray, damage: np.ndarray, n_agents: int) -> dict[str, bool]:
+    """What the units of a map ask of the kernel beyond the common rules; see RULES."""
+    return {
+        "has_healers": bool((kinds["heal_rate"] > 0).any()),
+        "has_area_weapons": bool((kinds["sweep"] > 0).any() or (kinds["burst_radius"] > 0).any()),
+        "has_crossers": bool((kinds["crosses"] != WALKABLE).any()),
+        "choosy": bool((damage[0, :n_agents, n_agents:] == 0).any() or (damage[0, n_agents:, :n_agents] == 0).any()),
+    }
+
+
+def _rules(
+    battle_map: Map, map_size: int, n_types: int, roster: list[Unit], flags: dict[str, bool], rules: Mechanics
+) -> np.ndarray:
     n_agents = sum(battle_map.allies.values())
     enemies = roster[n_agents:]
     turn = math.radians(rules.turn_degrees_per_loop)
-    values = {
+    goal = battle_map.enemy_goal or battle_map.allied_spawn
+    goal_to = battle_map.enemy_goal_to or goal
+    values: dict[str, float] = flags | {
         "n_agents": n_agents,
         "n_types": n_types,
         "map_size": map_size,
@@ -361,8 +540,11 @@ def _rules(battle_map: Map, map_size: int, n_types: int, roster: list[Unit], rul
         "detour_memory": rules.detour_memory_loops,
         "allies_have_shields": roster[0].race == "protoss",
         "enemies_have_shields": enemies[0].race == "protoss",
-        "goal_x": battle_map.allied_spawn[0],
-        "goal_y": battle_map.allied_spawn[1],
+        "goal_varies": battle_map.enemy_goal_to is not None,
+        "goal_x": goal[0],
+        "goal_y": goal[1],
+        "goal_to_x": goal_to[0],
+        "goal_to_y": goal_to[1],
         "cooldown_delay_low": rules.cooldown_delay_loops[0],
         "cooldown_delay_high": rules.cooldown_delay_loops[1],
         "turn_cos": math.cos(turn),
@@ -378,11 +560,20 @@ def _rules(battle_map: Map, map_size: int, n_types: int, roster: list[Unit], rul
     return record
 
 
+def _ground(arena: Arena, size: int) -> np.ndarray:
+    """See World.ground."""
+    walkable = arena.walkable(size)
+    cells = np.where(walkable, WALKABLE, np.where(_rectangle(arena.cliff, size), CLIFF, CLOSED))[None]
+    if not arena.has_corners:
+        return cells.astype(np.int16)
+    return np.concatenate([cells, next_turns(walkable).reshape(size * size, size, size)]).astype(np.int16)
+
+
 def compile_scenario(map_name: str, units: UnitData, maps: MapData, rules: Mechanics) -> World:
     """The kernel's numbers for one map.
 
     Raises:
-        ValueError: the map or one of its units is unknown.
+        ValueError: the map or one of its units is unknown, or its healers have more agents to choose from than actions.
     """
     if map_name not in maps.maps:
         raise unknown_name("map", map_name, sorted(maps.maps))
@@ -390,23 +581,35 @@ def compile_scenario(map_name: str, units: UnitData, maps: MapData, rules: Mecha
     for name in (*battle_map.allies, *battle_map.enemies):
         if name not in units.units:
             raise unknown_name(f"unit of map {map_name!r}", name, sorted(units.units))
-    names, spawn = _spawns(battle_map, units.units, rules)
+    arena = maps.arenas[battle_map.arena]
+    names, spawn = _spawns(battle_map, units.units, rules, arena.walkable(maps.map_size))
     n_agents = sum(battle_map.allies.values())
     roster = [units.units[name] for name in names]
-    weapons = [[units.weapons[unit.weapons[min(arm, len(unit.weapons) - 1)]] for unit in roster] for arm in range(2)]
-    types = list(dict.fromkeys(names[:n_agents])) if len(battle_map.allies) > 1 else []
-    kinds = _kinds(roster, spawn, [types.index(name) if types else 0 for name in names], n_agents, rules)
-    kinds["scan_range"] = [max(w.scan_range for w in pair) for pair in zip(*weapons, strict=True)]
+    weapons = [[units.weapons[weapon] for weapon in unit.weapons] for unit in roster]
+    types = sorted(battle_map.allies) if len(battle_map.allies) > 1 else []
+    kinds = _kinds(roster, weapons, n_agents, rules)
+    kinds["spawn_x"], kinds["spawn_y"] = spawn[:, 0], spawn[:, 1]
+    kinds["unit_type"] = [types.index(name) if types else 0 for name in names]
+    if battle_map.enemies_hunt:
+        kinds["scan_range"][n_agents:] = 2 * maps.map_size
+    damage = _damage(roster, weapons)
     separation = np.array([unit.separation_radius for unit in roster])
-    body2 = (separation[:, None] + separation[None, :]) ** 2
+    layers = np.array([unit.layer for unit in roster])
+    body2 = np.where(layers[:, None] == layers, (separation[:, None] + separation[None, :]) ** 2, 0.0)
     np.fill_diagonal(body2, 0.0)
+    if (kinds["heal_rate"][:n_agents] > 0).any() and n_agents > len(roster) - n_agents:
+        raise ValueError(
+            f"map {map_name!r}: found {n_agents} agents, healers among them, and {len(roster) - n_agents} enemies;"
+            " expected at least as many enemies: SMAC has an action per enemy, and its healers choose an agent by it"
+        )
+    flags = _flags(kinds, damage, n_agents) | {"has_corners": arena.has_corners}
     return World(
-        rules=_rules(battle_map, maps.map_size, len(types), roster, rules),
+        rules=_rules(battle_map, maps.map_size, len(types), roster, flags, rules),
         kinds=kinds,
-        arms=_arms(weapons, rules.loops_per_second),
-        damage=np.array([[[weapon.damage_to(target) for target in roster] for weapon in row] for row in weapons]),
+        arms=_arms(roster, weapons, rules),
+        damage=damage,
         body2=body2,
-        walkable=maps.arenas[battle_map.arena].walkable(maps.map_size),
+        ground=_ground(arena, maps.map_size),
     )
 
 

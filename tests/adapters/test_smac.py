@@ -245,3 +245,20 @@ def test_a_seed_is_drawn_and_can_be_used_again() -> None:
     assert first.seed() != StarCraft2Env("3m").seed()
     again = StarCraft2Env("3m", seed=first.seed())
     assert play(first) == play(again)
+
+
+def test_a_side_with_medivacs_only_is_beaten() -> None:
+    env = StarCraft2Env(map_name="MMM", seed=1, reward_defeat=-100)
+    env.reset()
+    units = env._env.battles.units
+    units["alive"][0, 11:], units["health"][0, 11:] = False, 0.0  # of the enemies the medivac alone is left
+    reward, terminated, info = env.step([1] * 10)
+    assert terminated
+    assert info["battle_won"]
+    assert reward > 0
+    env.reset()
+    units["alive"][0, :9], units["health"][0, :9] = False, 0.0
+    reward, terminated, info = env.step([1] * 10)
+    assert terminated
+    assert not info["battle_won"]
+    assert reward < 0

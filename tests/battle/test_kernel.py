@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dm2.battle import BattleEnv
 from dm2.battle.kernel import GRAVE
 from dm2.battle.scenario import World, load_scenario
-from tests.battle.duels import EAST, STOP, WEST, act, duel, open_battle, random_actions
+from tests.battle.duels import EAST, STOP, WEST, act, duel, harmless, open_battle, random_actions
 
 
 def loops_until_death(world: World) -> int:
@@ -200,7 +200,10 @@ def bodies_overlap(env: BattleEnv, allowed: np.ndarray) -> bool:
 
 
 @settings(max_examples=12, deadline=None, derandomize=True)
-@given(map_name=st.sampled_from(["8m_vs_9m", "2s3z", "3s_vs_5z", "6h_vs_8z"]), seed=st.integers(0, 2**31))
+@given(
+    map_name=st.sampled_from(["8m_vs_9m", "2s3z", "3s_vs_5z", "6h_vs_8z", "MMM2", "1c3s5z", "corridor"]),
+    seed=st.integers(0, 2**31),
+)
 def test_no_two_units_ever_overlap(map_name: str, seed: int) -> None:
     world = load_scenario(map_name)
     x, y = world.kinds["spawn_x"], world.kinds["spawn_y"]
@@ -217,17 +220,23 @@ def test_no_two_units_ever_overlap(map_name: str, seed: int) -> None:
 
 
 @settings(max_examples=12, deadline=None, derandomize=True)
-@given(map_name=st.sampled_from(["3m", "2s3z", "6h_vs_8z"]), seed=st.integers(0, 2**31))
+@given(
+    map_name=st.sampled_from(["3m", "2s3z", "6h_vs_8z", "bane_vs_bane", "so_many_baneling", "2c_vs_64zg", "2s_vs_1sc"]),
+    seed=st.integers(0, 2**31),
+)
 def test_units_stay_on_walkable_ground_and_the_dead_are_inert(map_name: str, seed: int) -> None:
     env = BattleEnv(map_name, 4, seed)
     env.reset()
-    n_agents, walkable = env.spec.n_agents, env.world.walkable
+    n_agents, ground, crosses = env.spec.n_agents, env.world.ground[0], env.world.kinds["crosses"]
     generator = np.random.default_rng(seed)
     while env.active.any():
         env.step(random_actions(env, generator))
         alive = env.battles.units["alive"]
         x, y = env.battles.x, env.battles.y
-        assert walkable[x[alive].astype(int), y[alive].astype(int)].all()
+        # positions are rounded to 1/4096 after the look at the ground, so the border counts to both sides
+        corners = [(x[alive] + dx, y[alive] + dy) for dx in (0, -1 / 4096) for dy in (0, -1 / 4096)]
+        under = np.min([ground[cx.astype(int), cy.astype(int)] for cx, cy in corners], axis=0)
+        assert (under <= np.broadcast_to(crosses, alive.shape)[alive]).all()
         dead = ~alive
         assert (y[dead] == GRAVE).all()
         assert (env.battles.units["health"][dead] == 0).all()
@@ -271,7 +280,7 @@ def play(env: BattleEnv, episodes: np.ndarray, seed: int) -> list[tuple[float, .
 
 
 @settings(max_examples=6, deadline=None, derandomize=True)
-@given(map_name=st.sampled_from(["5m_vs_6m", "2s3z", "6h_vs_8z"]), seed=st.integers(0, 2**31))
+@given(map_name=st.sampled_from(["5m_vs_6m", "2s3z", "6h_vs_8z", "MMM2", "2m_vs_1z"]), seed=st.integers(0, 2**31))
 def test_a_battle_depends_on_seed_and_episode_alone(map_name: str, seed: int) -> None:
     episodes = np.arange(40)
     together = play(BattleEnv(map_name, 40, seed), episodes, seed)
@@ -339,3 +348,151 @@ def test_enemies_prefer_the_nearest_and_keep_a_target_in_reach() -> None:
     env.battles.x[0, 1 - first] = 11.0  # the other one comes nearer
     act(env, STOP)
     assert env.battles.units["target"][0, 2] == first
+
+
+def place(env: BattleEnv, unit: int, x: float, y: float) -> None:
+    env.battles.x[0, unit], env.battles.y[0, unit] = x, y
+
+
+@pytest.mark.parametrize(("energy", "healed"), [(50.0, 9.0), (0.0, 0.5625 / 0.33)])
+def test_medivac_heals_nine_a_second_for_a_third_of_energy_each(energy: float, healed: float) -> None:
+    env = open_battle(harmless(duel({"Marine": 1, "Medivac": 1}, {"Marine": 2})))
+    units = env.battles.units
+    units["health"][0, 0], units["cooldown"][0, 1] = 20, energy
+    for _ in range(2):  # a game second
+        env.step(np.array([[STOP, 6]]))  # its first target is the first agent
+    assert units["health"][0, 0] == pytest.approx(20 + healed)
+    assert units["cooldown"][0, 1] == pytest.approx(energy + 0.5625 - healed * 0.33)
+    energy_in_state = env.state[0, 6 + 1]  # of the second agent: health, energy/cooldown, x, y, two types
+    assert energy_in_state == pytest.approx(units["cooldown"][0, 1] / 200)
+
+
+def test_healing_ends_at_full_health_and_medivacs_heal_no_medivacs() -> None:
+    env = open_battle(harmless(duel({"Marine": 1, "Medivac": 1}, {"Marine": 2})))
+    env.battles.units["health"][0, 0] = 44
+    env.step(np.array([[STOP, 6]]))
+    assert env.battles.units["health"][0, 0] == 45
+    assert env.avail_actions[0, 1, 6:].tolist() == [True, False]
+
+
+def test_a_medivac_flies_to_its_patient_over_others() -> None:
+    env = open_battle(harmless(duel({"Marine": 2, "Medivac": 1}, {"Marine": 3})))
+    place(env, 0, 9.0, 16.0)
+    place(env, 1, 12.0, 16.0)
+    place(env, 2, 6.0, 16.0)
+    env.battles.units["health"][0, 1] = 20
+    act(env, STOP)
+    for _ in range(3):
+        env.step(np.array([[STOP, STOP, 7]]))
+    reach = 4 + 0.75 + 0.375
+    assert reach - 2.75 / 16 <= 12 - env.battles.x[0, 2] <= reach
+    assert env.battles.units["health"][0, 1] > 20
+
+
+def test_enemy_medivacs_heal_by_themselves_the_one_with_the_least_of_its_health() -> None:
+    env = open_battle(harmless(duel({"Marine": 1}, {"Marine": 2, "Medivac": 1}, **single_loops())))
+    env.world.kinds["scan_range"][3] = 5.0
+    env.battles.units["health"][0, 1:3] = 30, 20
+    act(env, STOP)
+    assert env.battles.units["health"][0, 1:3].tolist() == [30, 20 + 9 / 16]
+
+
+def test_who_cannot_hit_the_air_is_refused_the_order_and_enemies_attack_the_armed_first() -> None:
+    sides = {"Marauder": 1, "Medivac": 1}
+    env = open_battle(duel(sides, sides, enemy_spawn=(14.0, 16.0), **single_loops()))
+    env.world.damage[0, 2, 1] = 10  # as if the enemy marauder could hit the medivac
+    place(env, 1, 10.0, 16.0)  # nearer to it than the marauder
+    act(env, STOP)
+    assert env.avail_actions[0, 0, 6:].tolist() == [True, True]  # SMAC offers both
+    env.step(np.array([[6, STOP]]))
+    assert env.battles.units["target"][0, 2] == 0
+    assert env.battles.units["target"][0, 0] == 2
+    env.step(np.array([[7, STOP]]))
+    assert env.battles.units["target"][0, 0] == 2  # the order before stays in force
+
+
+def test_a_side_with_medivacs_only_has_lost() -> None:
+    env = open_battle(duel({"Marine": 1, "Medivac": 1}, {"Marine": 1, "Medivac": 1}, enemy_spawn=(14.0, 16.0)))
+    env.battles.units["health"][0, 2] = 1
+    while env.active[0]:
+        env.step(np.array([[6, STOP]]))
+    assert env.battle_won[0]
+    assert env.dead_enemies[0] == 1
+    env.reset()
+    env.battles.units["health"][0, 0] = 1
+    while env.active[0]:
+        env.step(np.array([[STOP, STOP]]))
+    assert env.terminated[0]
+    assert not env.battle_won[0]
+    assert env.dead_allies[0] == 1
+
+
+def test_colossus_burns_all_that_its_line_touches_with_both_beams() -> None:
+    world = harmless(duel({"Colossus": 1}, {"Zergling": 5}, zerg_health_regeneration_per_loop=0.0, **single_loops()))
+    env = open_battle(world)
+    touched = 1.25 + 0.15 + 0.375  # half of the line, the beam, the body
+    spots = [(14.0, 16.0), (14.0, 17.0), (14.0, 16.0 + touched - 0.01), (14.0, 16.0 - touched - 0.01), (15.0, 16.0)]
+    for k, (x, y) in enumerate(spots):
+        place(env, 1 + k, x, y)
+    act(env, STOP)
+    for loop in range(9):
+        env.step(np.array([[6]]))
+        hurt = 35 - env.battles.units["health"][0, 1:]
+        assert loop >= 7 or not hurt.any()  # 1.33 loops to the damage point, 6 of sweeping
+    assert hurt.tolist() == [30, 30, 30, 0, 0]  # twice 10 + 5 for light
+
+
+def test_baneling_bursts_once_when_it_attacks() -> None:
+    world = harmless(duel({"Baneling": 1}, {"Zergling": 2, "Zealot": 1}, zerg_health_regeneration_per_loop=0.0))
+    env = open_battle(world)
+    for unit, x in ((1, 9.9), (2, 9.0 + 2.2 + 0.375 + 0.3), (3, 7.0)):
+        place(env, unit, x, 16.0)
+    act(env, STOP)
+    act(env, 6)
+    alive, shield = env.battles.units["alive"][0], env.battles.units["shield"][0, 3]
+    assert alive.tolist() == [False, False, True, True]  # 35 for light; the second zergling is out of reach
+    assert shield == 50 - 35
+    assert env.terminated[0]
+    assert env.dead_allies[0] == env.dead_enemies[0] == 1
+
+
+def test_a_killed_baneling_bursts() -> None:
+    world = harmless(duel({"Marine": 1}, {"Baneling": 3}, **single_loops()))
+    env = open_battle(world)
+    env.battles.units["health"][0, 0] = 1000
+    place(env, 1, 11.0, 16.0)
+    place(env, 2, 9.8, 16.0)
+    place(env, 3, 20.0, 16.0)
+    env.battles.units["health"][0, 2] = 6
+    act(env, STOP)
+    while env.battles.units["alive"][0, 2]:
+        env.step(np.array([[7]]))
+    assert env.battles.units["health"][0, 0] == 1000 - 35
+    assert env.battles.units["alive"][0].tolist() == [True, True, False, True]  # comrades are spared
+
+
+@pytest.mark.parametrize("map_name", ["2c_vs_64zg"])
+def test_zerglings_go_round_the_cliff_to_colossi_that_step_over_it(map_name: str) -> None:
+    env = BattleEnv(map_name, 1, 0)
+    env.reset()
+    start = env.battles.units["health"][0, :2].sum() + env.battles.units["shield"][0, :2].sum()
+    for _ in range(24):
+        act(env, STOP)
+    x, y = env.battles.x[0, 2:], env.battles.y[0, 2:]
+    assert (y > 14).sum() > 50  # from the low ground onto the plateau, by the ramps at both ends of the cliff
+    assert env.battles.units["health"][0, :2].sum() + env.battles.units["shield"][0, :2].sum() < start
+    assert np.isin(env.world.ground[0, x.astype(int), y.astype(int)], 0).all()
+    env.reset()
+    for _ in range(8):
+        act(env, 3)  # south, until the zerglings are over
+    assert (env.world.ground[0, env.battles.x[0, :2].astype(int), env.battles.y[0, :2].astype(int)] == 1).any()
+
+
+def test_the_zealot_of_2m_vs_1z_goes_to_a_point_drawn_per_battle() -> None:
+    env = BattleEnv("2m_vs_1z", 64, 0)
+    env.reset()
+    goals = env.battles.units["goal_x"][:, 2]
+    assert goals.min() >= 13
+    assert goals.max() <= 19
+    assert goals.std() == pytest.approx(6 / np.sqrt(12), rel=0.25)
+    assert (env.battles.units["goal_y"][:, 2] == 12).all()

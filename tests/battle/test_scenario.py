@@ -9,6 +9,7 @@ import pytest
 
 from dm2.battle.env import simulator_spec
 from dm2.battle.scenario import MapData, UnitData, load_data, load_scenario, map_data, unit_data
+from tests.battle.duels import duel
 
 # obs, state, actions, limit as oxwhirl/smac's get_env_info() gives them
 SMAC_SHAPES = {
@@ -22,6 +23,19 @@ SMAC_SHAPES = {
     "3s_vs_4z": (42, 61, 10, 200),
     "3s_vs_5z": (48, 68, 11, 250),
     "6h_vs_8z": (78, 140, 14, 150),
+    "25m": (250, 950, 31, 150),
+    "10m_vs_11m": (105, 243, 17, 150),
+    "27m_vs_30m": (285, 1170, 36, 180),
+    "3s5z_vs_3s6z": (136, 230, 15, 170),
+    "MMM": (160, 290, 16, 150),
+    "MMM2": (176, 322, 18, 180),
+    "1c3s5z": (162, 270, 15, 180),
+    "2m_vs_1z": (16, 26, 7, 150),
+    "2s_vs_1sc": (17, 27, 7, 300),
+    "2c_vs_64zg": (332, 342, 70, 400),
+    "corridor": (156, 282, 30, 400),
+    "so_many_baneling": (202, 397, 38, 100),
+    "bane_vs_bane": (336, 984, 30, 200),
 }
 
 
@@ -31,13 +45,17 @@ def test_interface_sizes_are_smacs(map_name: str) -> None:
     assert (spec.obs_size, spec.state_size, spec.n_actions, spec.episode_limit) == SMAC_SHAPES[map_name]
 
 
+def test_every_map_has_its_sizes_here() -> None:
+    assert set(SMAC_SHAPES) == set(map_data().maps)
+
+
 @pytest.mark.parametrize("map_name", sorted(map_data().maps))
 def test_every_unit_starts_on_walkable_ground_without_overlap(map_name: str) -> None:
     world = load_scenario(map_name)
     x, y = world.kinds["spawn_x"], world.kinds["spawn_y"]
     assert world.walkable[x.astype(int), y.astype(int)].all()
     distance2 = (x[:, None] - x) ** 2 + (y[:, None] - y) ** 2
-    inner = np.sqrt(world.body2) * 0.8  # stalkers are created 0.06 nearer than their separation radii
+    inner = np.sqrt(world.body2) * 0.79  # stalkers are created 0.06 nearer than their separation radii
     assert (distance2 >= inner**2).all()
 
 
@@ -68,6 +86,28 @@ def test_bonus_damage_follows_attributes() -> None:
     assert world.damage[0, 0, 8] == 18  # stalker on stalker, armoured
 
 
+def test_agents_are_ordered_by_smacs_type_ids() -> None:
+    mmm, bane = load_scenario("MMM").kinds, load_scenario("bane_vs_bane").kinds
+    assert mmm["max_health"].tolist() == [125] * 2 + [45] * 7 + [150] + [150] + [125] * 2 + [45] * 7
+    assert mmm["unit_type"].tolist() == [0] * 2 + [1] * 7 + [2] + [2] + [0] * 2 + [1] * 7
+    assert bane["max_health"][:24].tolist() == [30] * 4 + [35] * 20
+
+
+def test_weapons_that_cannot_hit_the_air() -> None:
+    world = load_scenario("MMM2")
+    marauder, marine, medivac, enemy_medivac = 0, 2, 9, 10
+    assert world.damage[0, marauder, enemy_medivac] == 0
+    assert world.damage[0, marine, enemy_medivac] == 6
+    assert (world.damage[:, medivac] == 0).all()
+    assert world.kinds["speed"][medivac] == 2.75 / 16  # SMAC's own medivac is faster
+    assert world.kinds["speed"][enemy_medivac] == 2.5 / 16
+
+
+def test_units_of_a_type_are_dealt_to_their_points() -> None:
+    kinds = load_scenario("2m_vs_1z").kinds
+    assert list(zip(kinds["spawn_x"], kinds["spawn_y"], strict=True)) == [(13, 12), (19, 12), (16, 19)]
+
+
 def test_unknown_map_names_the_nearest() -> None:
     with pytest.raises(ValueError, match=r"unknown map '5m_vs_6n'; did you mean '5m_vs_6m'"):
         load_scenario("5m_vs_6n")
@@ -79,6 +119,7 @@ def test_unknown_map_names_the_nearest() -> None:
         ("health: 45", "health: -45", r"units\.yaml: units\.Marine\.health: .*greater than 0"),
         ("health: 45", "helth: 45", r"units\.Marine\.helth"),
         ("weapons: [GaussRifle]", "weapons: [GausRifle]", r"'Marine' names the weapon 'GausRifle'"),
+        ("weapons: [GaussRifle]", "weapons: []", r"Marine: .*either 'weapons' or 'heal'"),
     ],
 )
 def test_a_wrong_unit_file_is_refused_by_file_and_key(tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -91,6 +132,11 @@ def test_a_wrong_unit_file_is_refused_by_file_and_key(tmp_path: Path, old: str, 
     path.write_text(text.replace(old, new, 1))
     with pytest.raises(ValueError, match=message):
         load_data(UnitData, path)
+
+
+def test_healers_need_an_action_per_agent() -> None:
+    with pytest.raises(ValueError, match="found 2 agents, healers among them, and 1 enemies"):
+        duel({"Marine": 1, "Medivac": 1}, {"Marine": 1})
 
 
 def test_a_map_on_an_unknown_arena_is_refused(tmp_path: Path) -> None:

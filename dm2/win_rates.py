@@ -1,0 +1,145 @@
+"""Win rates, battle lengths and losses in the simulator beside published ones of StarCraft II.
+
+The published numbers are results/starcraft2/*.csv. Random and heuristic teams are played here; trained teams are read
+from the metrics of their runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from dm2.backends import env_spec
+from dm2.battle.scenario import map_data
+from dm2.config import SCRIPTED_POLICIES
+from dm2.evaluation import evaluate
+from dm2.results import learning_curves
+from dm2.scripted import scripted_policy
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FINAL_EVALUATIONS = 10  # of a run, as in the published numbers
+_PUBLISHED_AS = {
+    "uniformly random (epsilon 1.0 to 0.8)": "random",
+    "attack-nearest heuristic (smac heuristic_ai)": "heuristic",
+    "mappo": "rmappo",
+}
+_BATTLES_AT_ONCE = 64  # what an evaluation keeps of the largest maps fits into memory
+
+
+def published(path: Path) -> pd.DataFrame:
+    """Win rates in [0, 1] by map and team: the median of what is published, and its range.
+
+    Returns:
+        Columns map_name, team, published, published_low, published_high, published_numbers.
+    """
+    table = pd.read_csv(path)
+    table["team"] = table.algorithm.replace(_PUBLISHED_AS)
+    rates = (table.win_rate_percent / 100).groupby([table["map"], table.team])
+    columns = ["map_name", "team", "published", "published_low", "published_high", "published_numbers"]
+    return rates.agg(["median", "min", "max", "count"]).reset_index().set_axis(columns, axis=1)
+
+
+def scripted(battles: int, seed: int) -> pd.DataFrame:
+    """Win rates of the scripted teams on every map: columns map_name, team, simulator, n (battles)."""
+    rows = []
+    for map_name in map_data().maps:
+        for team in SCRIPTED_POLICIES:
+            policy = scripted_policy(team, env_spec("simulator", map_name))
+            seeds = range(seed, seed + max(battles // _BATTLES_AT_ONCE, 1))
+            n = min(battles, _BATTLES_AT_ONCE)
+            won = [evaluate(policy, "simulator", map_name, each, n).win_rate for each in seeds]
+            rows.append((map_name, team, float(np.mean(won)), n * len(won)))
+    return pd.DataFrame(rows, columns=["map_name", "team", "simulator", "n"])
+
+
+def trained(curves: pd.DataFrame) -> pd.DataFrame:
+    """Win rates of trained teams: of a run the mean of its last evaluations, of several seeds the median.
+
+    Args:
+        curves: as `dm2.results.learning_curves` reads them.
+
+    Returns:
+        Columns map_name, team (the condition), simulator, n (runs).
+    """
+    last = curves.sort_values("env_steps").groupby(["map_name", "condition", "seed"]).tail(FINAL_EVALUATIONS)
+    runs = last.groupby(["map_name", "condition", "seed"]).win_rate.mean()
+    table = runs.groupby(level=["map_name", "condition"]).agg(["median", "count"]).reset_index()
+    return table.set_axis(["map_name", "team", "simulator", "n"], axis=1)
+
+
+def beside_published(ours: Sequence[pd.DataFrame], path: Path) -> pd.DataFrame:
+    """Our win rates, the published ones beside them where there are any."""
+    table = pd.concat(ours, ignore_index=True).merge(published(path), on=["map_name", "team"], how="left")
+    return table.astype({"published_numbers": "Int64"})
+
+
+def lengths_and_losses(curves: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Lengths and losses of trained teams at equal win rate, of the evaluations on the maps with logs.
+
+    Returns:
+        One row per map and range of win rates: map_name, win_rates, then length, dead_allies and dead_enemies of
+        StarCraft II's tests (medians) and the simulator's (with the suffix _simulator), and how many there are of each.
+    """
+    rows = []
+    for real in pd.read_csv(path).itertuples():
+        rate = curves.win_rate[curves.map_name == real.map]
+        low, high = (float(str(bound).lstrip("=>")) for bound in (real.win_rate_from, real.win_rate_to))
+        within = rate[(rate > low) & (rate <= high)] if high > 0 else rate[rate == 0]
+        ours = curves.loc[within.index]
+        theirs = (real.tests, real.length_median, real.dead_allies_median, real.dead_enemies_median)
+        medians = ours[["episode_length_mean", "dead_allies_mean", "dead_enemies_mean"]].median()
+        rows.append((real.map, f"{real.win_rate_from} to {real.win_rate_to}", *theirs, len(ours), *medians))
+    quantities = ["tests", "length", "dead_allies", "dead_enemies"]
+    columns = ["map_name", "win_rates", *quantities, *(f"{name}_simulator" for name in quantities)]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def curves_of(runs: Sequence[Path]) -> pd.DataFrame:
+    """The evaluations of runs; none without runs."""
+    if runs:
+        return learning_curves(runs)
+    columns = ["map_name", "condition", "seed", "env_steps", "win_rate"]
+    return pd.DataFrame(columns=[*columns, "episode_length_mean", "dead_allies_mean", "dead_enemies_mean"])
+
+
+def scatter(table: pd.DataFrame) -> Figure:
+    """Published win rates (median, bar over the range) against the simulator's, a colour per team."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.0, 5.4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
+    known = table[table.published.notna()]
+    for number, (team, rows) in enumerate(known.groupby("team")):
+        spread = np.abs(rows[["published_low", "published_high"]].to_numpy() - rows.published.to_numpy()[:, None]).T
+        axes.errorbar(
+            rows.published,
+            rows.simulator,
+            xerr=spread,
+            fmt="o",
+            color=f"C{number}",
+            label=f"{team} (maps: {len(rows)})",
+        )
+        for row in rows[(rows.simulator - rows.published).abs() > 0.05].itertuples():
+            axes.annotate(
+                str(row.map_name), (row.published, row.simulator), (4, 4), textcoords="offset points", fontsize=7
+            )
+    axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="win rate in StarCraft II, published")
+    axes.set(ylabel="win rate in the built-in simulator, not StarCraft II")
+    axes.legend(loc="upper left", frameon=False)
+    return figure
+
+
+def to_markdown(table: pd.DataFrame, digits: int = 2) -> str:
+    """A table for docs/simulator.md's readers; what is not known stays empty."""
+    lines = ["| " + " | ".join(str(name).replace("_", " ") for name in table) + " |", "|" + "---|" * len(table.columns)]
+    for row in table.itertuples(index=False):
+        cells = [f"{cell:.{digits}f}" if isinstance(cell, float) else str(cell) for cell in row]
+        lines.append("| " + " | ".join("" if cell in ("nan", "<NA>") else cell for cell in cells) + " |")
+    return "\n".join(lines) + "\n"

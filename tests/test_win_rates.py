@@ -1,0 +1,58 @@
+"""dm2.win_rates: trained, scripted and published numbers side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dm2.win_rates import beside_published, lengths_and_losses, published, scatter, to_markdown, trained
+
+STARCRAFT2 = Path(__file__).parents[1] / "results" / "starcraft2"
+
+
+def curves(seeds: int = 3) -> pd.DataFrame:
+    """Runs of QMIX on 3m with 12 evaluations each, the first two of which are lost."""
+    rows = [
+        ("3m", "qmix", seed, 1000 * k, 0.0 if k < 2 else 0.1 * seed, 20.0 + k, 2.0, 1.0)
+        for seed in range(1, seeds + 1)
+        for k in range(12)
+    ]
+    columns = ["map_name", "condition", "seed", "env_steps", "win_rate"]
+    return pd.DataFrame(rows, columns=[*columns, "episode_length_mean", "dead_allies_mean", "dead_enemies_mean"])
+
+
+def test_published_numbers_are_shares_with_their_range() -> None:
+    table = published(STARCRAFT2 / "published_win_rates.csv").set_index(["map_name", "team"])
+    assert table.loc[("5m_vs_6m", "heuristic"), "published"] == 0.0
+    row = table.loc[("3s5z_vs_3s6z", "qplex")]
+    assert (row.published_low, row.published_high, row.published_numbers) == (0.619, 0.68, 2)
+    assert row.published == pytest.approx(0.6495)
+
+
+def test_a_trained_team_counts_by_its_last_ten_evaluations_and_the_median_of_its_seeds() -> None:
+    row = trained(curves()).iloc[0]
+    assert (row.map_name, row.team, row.n) == ("3m", "qmix", 3)
+    assert row.simulator == pytest.approx(0.2)
+
+
+def test_what_is_not_published_stays_empty() -> None:
+    ours = pd.DataFrame(
+        [("3m", "heuristic", 0.5, 8), ("3m", "random", 0.0, 8)], columns=["map_name", "team", "simulator", "n"]
+    )
+    table = beside_published([ours], STARCRAFT2 / "published_win_rates.csv")
+    lines = to_markdown(table).splitlines()
+    assert lines[2] == "| 3m | heuristic | 0.50 | 8 |  |  |  |  |"
+    assert lines[3] == "| 3m | random | 0.00 | 8 | 0.00 | 0.00 | 0.00 | 1 |"
+    assert [text.get_text() for text in scatter(table).axes[0].get_legend().get_texts()] == ["random (maps: 1)"]
+
+
+def test_lengths_are_compared_at_equal_win_rate() -> None:
+    table = lengths_and_losses(curves(), STARCRAFT2 / "real_battles_length_by_win_rate.csv")
+    row = table[(table.map_name == "3m") & (table.win_rates == "=0 to =0")].iloc[0]
+    assert (row.tests, row.length, row.tests_simulator, row.length_simulator) == (36, 51.88, 6, 20.5)
+    assert (table.tests_simulator[table.map_name != "3m"] == 0).all()
+    assert table.tests_simulator.sum() == 6 + 20  # the ranges above 0.25 up to 0.5 are empty on 3m
+    assert np.isnan(table.length_simulator[table.map_name == "8m"]).all()
