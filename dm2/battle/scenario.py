@@ -173,7 +173,17 @@ class Map(_Data):
     enemy_goal_to: Point | None = None  # drawn per battle between enemy_goal and this point
     enemies_hunt: bool = False  # ordered to attack the agents themselves, wherever they are
     enemy_index: Literal["created", "newest_first"] = "created"
+    enemy_types: list[str] | None = None  # numbering of the enemies' types; that of the agents' unless given
     spawn_offsets: list[Point] | None = None
+
+    @model_validator(mode="after")
+    def _numbered_types_are_those_shown(self) -> Self:
+        if self.enemy_types is not None and not set(self.enemies) <= set(self.enemy_types) == set(self.allies):
+            raise ValueError(
+                f"enemy_types: found {self.enemy_types} beside allies {sorted(self.allies)} and enemies"
+                f" {sorted(self.enemies)}, expected the allies' types, those of the enemies among them"
+            )
+        return self
 
 
 class MapData(_Data):
@@ -427,15 +437,14 @@ def _spawns(
     ):
         points = _points(names, spawn, by_type)
         offsets = battle_map.spawn_offsets or _placements(names, points, units, rules, walkable)
-        sides.append(list(zip(names, points, offsets, strict=True)))
+        places = np.round((np.array(points) + np.array(offsets)) * 4096) / 4096
+        sides.append(list(zip(names, places.tolist(), strict=True)))
     allies, enemies = sides
-    # SMAC sorts agents by the id of their type, which follows the alphabet on every map, then by x and y
-    allies.sort(key=lambda unit: (unit[0], unit[1][0], unit[2]))
+    allies.sort()  # as SMAC: by the id of their type, which follows the alphabet on every map, then by x and y
     if battle_map.enemy_index == "newest_first":
         enemies.reverse()
     ordered = allies + enemies
-    positions = [(px + x, py + y) for _, (px, py), (x, y) in ordered]
-    return [name for name, _, _ in ordered], np.round(np.array(positions) * 4096) / 4096
+    return [name for name, _ in ordered], np.array([place for _, place in ordered])
 
 
 def unknown_name(kind: str, name: str, known: list[str]) -> ValueError:
@@ -589,7 +598,9 @@ def compile_scenario(map_name: str, units: UnitData, maps: MapData, rules: Mecha
     types = sorted(battle_map.allies) if len(battle_map.allies) > 1 else []
     kinds = _kinds(roster, weapons, n_agents, rules)
     kinds["spawn_x"], kinds["spawn_y"] = spawn[:, 0], spawn[:, 1]
-    kinds["unit_type"] = [types.index(name) if types else 0 for name in names]
+    if types:
+        enemy_types = battle_map.enemy_types or types
+        kinds["unit_type"] = [*map(types.index, names[:n_agents]), *map(enemy_types.index, names[n_agents:])]
     if battle_map.enemies_hunt:
         kinds["scan_range"][n_agents:] = 2 * maps.map_size
     damage = _damage(roster, weapons)

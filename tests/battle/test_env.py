@@ -23,7 +23,16 @@ def test_observation_follows_smacs_layout() -> None:
     dx, dy = x[5] - x[1], y[5] - y[1]
     distance = np.hypot(dx, dy)
     assert obs[:4].tolist() == [1, 1, 1, 1]
-    enemy = [distance <= 6, distance / 9, dx / 9, dy / 9, 1, 1, 0, 1]  # health, shield, stalker, zealot
+    enemy = [
+        distance <= 6,
+        distance / 9,
+        dx / 9,
+        dy / 9,
+        1,
+        1,
+        1,
+        0,
+    ]  # health, shield; SMAC counts enemies' types from the zealot
     np.testing.assert_allclose(obs[4:12], enemy, atol=1e-6)
     np.testing.assert_array_equal(obs[12:44], 0)  # the other enemies are out of sight
     np.testing.assert_allclose(obs[44:46], [1, np.hypot(x[0] - x[1], y[0] - y[1]) / 9], atol=1e-6)

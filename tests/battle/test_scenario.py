@@ -93,6 +93,19 @@ def test_agents_are_ordered_by_smacs_type_ids() -> None:
     assert bane["max_health"][:24].tolist() == [30] * 4 + [35] * 20
 
 
+@pytest.mark.parametrize("map_name", SMAC_SHAPES)
+def test_agents_of_a_type_are_ordered_by_x_then_y(map_name: str) -> None:
+    world = load_scenario(map_name)
+    agents = world.kinds[: int(world.rules[0]["n_agents"])]
+    places = list(zip(agents["unit_type"], agents["spawn_x"], agents["spawn_y"], strict=True))
+    assert places == sorted(places)
+
+
+def test_enemy_types_are_numbered_as_smac_does() -> None:
+    assert load_scenario("2s3z").kinds["unit_type"].tolist() == [0] * 2 + [1] * 3 + [0] * 3 + [1] * 2
+    assert load_scenario("1c3s5z").kinds["unit_type"][9:].tolist() == [2] * 5 + [1] * 3 + [0]
+
+
 def test_weapons_that_cannot_hit_the_air() -> None:
     world = load_scenario("MMM2")
     marauder, marine, medivac, enemy_medivac = 0, 2, 9, 10
@@ -146,4 +159,15 @@ def test_a_map_on_an_unknown_arena_is_refused(tmp_path: Path) -> None:
         "maps: {tiny: {arena: moon, allies: {Marine: 1}, enemies: {Marine: 1}, episode_limit: 5}}"
     )
     with pytest.raises(ValueError, match="'tiny' names the arena 'moon'"):
+        load_data(MapData, path)
+
+
+def test_numbered_types_must_be_those_of_the_map(tmp_path: Path) -> None:
+    path = tmp_path / "maps.yaml"
+    path.write_text(
+        "map_size: 32\narenas: {moon: {bounds: [0, 0, 32, 32]}}\n"
+        "maps: {tiny: {arena: moon, allies: {Marine: 1, Zealot: 1}, enemies: {Zealot: 1},"
+        " enemy_types: [Zealot, Marin], episode_limit: 5}}"
+    )
+    with pytest.raises(ValueError, match=r"maps.tiny: .*enemy_types: found \['Zealot', 'Marin'\] .*expected"):
         load_data(MapData, path)
