@@ -8,6 +8,7 @@ machine that does something else at the same time.
 
 simulator: 1, 32, 256 and 2,048 battles, random available actions, observations and availability included, on one
 thread and on two in turn; the ratio of the two is the median over pairs of laps.
+smax: the same play in SMAX of the package jaxmarl, 256 battles, on all cores; skipped where the package is not.
 learners: one thread, alone and two runs side by side (their rates added up); collecting, learning and a share of the
 evaluations (one per 50,000 env steps, as in the paper), and which share of the processor time each of them takes.
 Operations are those of matrix products, 2 m k n each, counted while the learner learns (benchmarks/matrix_products.py);
@@ -35,7 +36,7 @@ import numpy as np
 import pandas as pd
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("simulator", "ippo", "dm2_ippo_demo", "qmix", "rmappo", "startup")
+PARTS = ("simulator", "smax", "ippo", "dm2_ippo_demo", "qmix", "rmappo", "startup")
 SEED = 112358
 SIMULATOR_LAPS = 15
 SIMULATOR_BATTLES = (1, 32, 256, 2048)
@@ -56,6 +57,8 @@ def main() -> None:
     for part in arguments.parts:
         if part == "startup":
             rows += measure_startup(arguments.repeats)
+        elif part == "smax":
+            rows += [row for map_name in arguments.map_names for row in measure_smax(map_name, arguments.peer_python)]
         else:
             rows += [row for map_name in arguments.map_names for row in run_part(part, map_name, arguments)]
     table = pd.DataFrame(rows)
@@ -71,6 +74,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--warm-up", type=int, default=100_000, help="env steps")
     parser.add_argument("--csv", type=Path)
+    parser.add_argument("--peer-python", default=sys.executable, help="Python that has jaxmarl, if this one has not")
     parser.add_argument("--measure", choices=PARTS, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -111,6 +115,19 @@ def measure(part: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
         row["peak_memory_gib"] = round(peak_memory_bytes() / 2**30, 2)
         row["cpu"] = f"{cpu_model()}, {os.cpu_count()} cores"
     return rows
+
+
+def measure_smax(map_name: str, python: str) -> list[dict[str, Any]]:
+    """Random play in SMAX; nothing where it cannot be imported or has no such map."""
+    if subprocess.run([python, "-c", "import jaxmarl"], check=False, capture_output=True).returncode:
+        print(f"smax: skipped, {python} has no package jaxmarl (--peer-python names one that has)", file=sys.stderr)
+        return []
+    command = [python, Path(__file__).with_name("smax.py"), "--map-name", map_name]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        print(f"smax: skipped on {map_name}: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
+        return []
+    return [{"part": "smax", "map_name": map_name, "battles": 256, **json.loads(done.stdout.splitlines()[-1])}]
 
 
 def measure_startup(repeats: int) -> list[dict[str, Any]]:
