@@ -4,7 +4,7 @@
 
 Rutherford et al. 2024, "JaxMARL: multi-agent RL environments and algorithms in JAX". Its enemies follow its built-in
 heuristic; battles restart by themselves; actions are drawn among the available ones; one compiled scan plays a lap,
-on every core that XLA takes. Needs jaxmarl alone, so that it can run in an environment of its own; prints one line of JSON.
+on every core that XLA takes. Needs jaxmarl alone, so it can run in an environment of its own; prints a line of JSON.
 """
 
 from __future__ import annotations
