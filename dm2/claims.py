@@ -28,6 +28,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dm2.markdown import markdown_table
 from dm2.randomness import stream
 from dm2.results import ResultsError, comparable_curves, engine_name, paper_curve, seed_curves
 from dm2.statistics import (
@@ -545,6 +546,10 @@ def to_markdown(judged: pd.DataFrame) -> str:
     """The verdicts as two Markdown tables: one line per claim, then one line per part with its numbers."""
     scale, backend = judged[["scale", "backend"]].iloc[0]
     whole, parts = judged[judged["part"] == WHOLE], judged[judged["part"] != WHOLE]
+    shown = parts.rename(columns={"part": "map", "n_seeds": "seeds"})
+    shown["ours"] = [_interval_text(row) for row in parts.itertuples()]
+    shown["verdict"] += [f" ({reason})" if reason else "" for reason in parts["reason"]]
+    columns = ["claim", "map", "statistic", "rule", "paper", "ours", "seeds", "env_steps", "verdict"]
     lines = [
         f"# The paper's claims at scale {scale}",
         "",
@@ -552,21 +557,11 @@ def to_markdown(judged: pd.DataFrame) -> str:
         "are computed by the rules at the head of `dm2/claims.py`; intervals are 95 % bootstrap intervals over seeds. "
         "S1 to S3 are statements that the paper does not test.",
         "",
-        "| claim | | verdict |",
-        "|---|---|---|",
-        *(f"| {row.claim} | {row.sentence} | {row.verdict} |" for row in whole.itertuples()),
-        "",
-        "| claim | map | statistic | rule | paper | ours | seeds | env steps | verdict |",
-        "|---|---|---|---|---|---|---|---|---|",
-        *(_part_line(row) for row in parts.itertuples()),
+        markdown_table(whole[["claim", "sentence", "verdict"]]),
+        markdown_table(shown[columns], {"paper": "+.2f"}),
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
-def _part_line(row: Any) -> str:
-    ours = "" if pd.isna(row.estimate) else f"{row.estimate:+.2f} [{row.low:+.2f}, {row.high:+.2f}]"
-    paper = "" if pd.isna(row.paper) else f"{row.paper:+.2f}"
-    verdict = f"{row.verdict} ({row.reason})" if row.reason else row.verdict
-    seeds, env_steps = ("" if pd.isna(value) else f"{value:,}" for value in (row.n_seeds, row.env_steps))
-    cells = [row.claim, row.part, row.statistic, row.rule, paper, ours, seeds, env_steps, verdict]
-    return f"| {' | '.join(cells)} |"
+def _interval_text(row: Any) -> str:
+    return "" if pd.isna(row.estimate) else f"{row.estimate:+.2f} [{row.low:+.2f}, {row.high:+.2f}]"

@@ -28,7 +28,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -61,8 +61,8 @@ from dm2.nets import (
     normalise,
 )
 from dm2.randomness import stream
-from dm2.replay import EPISODE_FIELDS, episodes_from_state, episodes_state
-from dm2.rollout import ActResult, Episodes, Hidden
+from dm2.replay import episodes_from_state, episodes_state
+from dm2.rollout import ActResult, Episodes, Hidden, join
 from dm2.sequence_kernels import SequenceBlock, forward_block, make_blocks, sequence_gradients
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ class RMAPPO:
         half_a_collection = episodes.rows / 2  # one more would end further from the wanted number
         if sum(waiting.rows for waiting in self.pending) + half_a_collection < self.settings.steps_per_update:
             return {}
-        batch, self.pending = joined(self.pending), []
+        batch, self.pending = join(self.pending), []
         return self.update(batch)
 
     def update(self, episodes: Episodes) -> dict[str, float]:
@@ -423,16 +423,6 @@ def same_input(alive: Tensor) -> Tensor:
     rows = torch.arange(alive.numel()).view_as(alive)
     first_dead = torch.where(alive, alive.numel(), rows).amin(1, keepdim=True)
     return torch.where(alive, rows, first_dead).flatten()
-
-
-def joined(parts: list[Episodes]) -> Episodes:
-    """Collections as one, one after the other."""
-    agent_major = ("obs", "avail_actions", "actions", "final_obs", "final_avail_actions")
-    arrays: dict[str, Any] = {
-        name: torch.cat([getattr(part, name) for part in parts], dim=int(name in agent_major))
-        for name in EPISODE_FIELDS
-    }
-    return Episodes(**arrays)
 
 
 def _part(tensors: Mapping[str, Tensor], owner: str) -> dict[str, Tensor]:

@@ -134,12 +134,3 @@ def scatter(table: pd.DataFrame) -> Figure:
     axes.set(ylabel="win rate in the built-in simulator, not StarCraft II")
     axes.legend(loc="upper left", frameon=False)
     return figure
-
-
-def to_markdown(table: pd.DataFrame, digits: int = 2) -> str:
-    """A table for docs/simulator.md's readers; what is not known stays empty."""
-    lines = ["| " + " | ".join(str(name).replace("_", " ") for name in table) + " |", "|" + "---|" * len(table.columns)]
-    for row in table.itertuples(index=False):
-        cells = [f"{cell:.{digits}f}" if isinstance(cell, float) else str(cell) for cell in row]
-        lines.append("| " + " | ".join("" if cell in ("nan", "<NA>") else cell for cell in cells) + " |")
-    return "\n".join(lines) + "\n"

@@ -10,7 +10,7 @@ from fake_env import FakeEnv, FakeSpec
 
 from dm2.config import QuirkSettings, RMAPPOSettings
 from dm2.nets import build_inputs, fold, normalise
-from dm2.rmappo import RMAPPO, ValueNorm, alive_steps, critic_inputs, joined, same_input
+from dm2.rmappo import RMAPPO, ValueNorm, alive_steps, critic_inputs, same_input
 from dm2.rollout import ActResult, Episodes, collect
 from dm2.sequence_kernels import forward_block
 
@@ -166,14 +166,6 @@ def test_an_update_waits_for_enough_steps():
     assert [bool(metrics) for metrics in found] == [False, True, False]  # about 33 steps each
     assert not torch.equal(before, own.actor)
     assert len(own.pending) == 1
-
-
-def test_joined_collections_are_one_after_the_other():
-    parts = [play(learner().policy(), first) for first in (0, 6)]
-    both = joined(parts)
-    assert both.lengths.tolist() == parts[0].lengths.tolist() + parts[1].lengths.tolist()
-    assert torch.equal(both.obs[:, parts[0].rows :], parts[1].obs)
-    assert torch.equal(both.final_state[6:], parts[1].final_state)
 
 
 def test_resumed_training_is_the_same_training():

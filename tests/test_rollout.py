@@ -108,7 +108,15 @@ def test_more_episodes_than_battles_are_played_in_waves():
     parts = [collect(env, Echo(), numbers[n : n + 2], generator, keep_state=True) for n in (0, 2, 4)]
     assert waves.n_episodes == 6
     assert waves.rows == sum(part.rows for part in parts)
-    for name, axis in {"lengths": 0, "obs": 1, "actions": 1, "reward": 0, "final_obs": 1, "state": 0}.items():
+    for name, axis in {
+        "lengths": 0,
+        "obs": 1,
+        "actions": 1,
+        "reward": 0,
+        "final_obs": 1,
+        "state": 0,
+        "final_state": 0,
+    }.items():
         assert torch.equal(getattr(waves, name), torch.cat([getattr(part, name) for part in parts], axis)), name
     assert torch.equal(waves.extras["last"], waves.last_actions)
 

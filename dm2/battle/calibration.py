@@ -76,14 +76,3 @@ def compare(logs: Path, battles: int, seed: int) -> pd.DataFrame:
     table["difference"] = table.simulator - table.starcraft2
     table["relative_difference"] = table.difference / table.starcraft2
     return table
-
-
-def to_markdown(table: pd.DataFrame) -> str:
-    """The table for docs/simulator.md's readers."""
-    lines = ["| map | team | quantity | StarCraft II | simulator | difference |", "|---|---|---|---|---|---|"]
-    lines += [
-        f"| {row.map_name} | {row.team} | {row.quantity} | {row.starcraft2:.2f} | {row.simulator:.2f} "
-        f"| {row.relative_difference:+.1%} |"
-        for row in table.itertuples()
-    ]
-    return "\n".join(lines) + "\n"

@@ -22,9 +22,10 @@ def main(
 ) -> None:
     """Play random, passive and heuristic teams and duels, and set the outcomes beside the known ones."""
     from dm2 import win_rates
-    from dm2.battle.calibration import compare, to_markdown
+    from dm2.battle.calibration import compare
     from dm2.battle.duels import measure
     from dm2.figures import save
+    from dm2.markdown import markdown_table
     from dm2.storage import atomic_write
 
     curves = win_rates.curves_of(runs or [])
@@ -38,7 +39,7 @@ def main(
     if runs:  # what is published of scripted teams alone is one point
         save(win_rates.scatter(rates), output / "win_rates")
     for name, table in tables.items():
-        text = to_markdown(table) if name == "calibration" else win_rates.to_markdown(table)
+        text = markdown_table(table, {"difference": "+.2f", "relative_difference": "+.1%"})
         for suffix, content in ((".csv", table.to_csv(index=False)), (".md", text)):
             with atomic_write(output / f"{name}{suffix}", "w") as file:
                 file.write(content)
