@@ -1,7 +1,7 @@
 """Win rates, battle lengths and losses in the simulator beside published ones of StarCraft II.
 
-The published numbers are results/starcraft2/*.csv. Random and heuristic teams are played here; trained teams are read
-from the metrics of their runs.
+The published numbers are results/starcraft2/*.csv, the paper's results/paper/*.csv. Random and heuristic teams are
+played here; trained teams are read from the learning curves of scale calibration.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from dm2.backends import env_spec
 from dm2.battle.scenario import map_data
 from dm2.config import SCRIPTED_POLICIES
 from dm2.evaluation import evaluate
-from dm2.results import learning_curves
+from dm2.results import paper_curve
 from dm2.scripted import scripted_policy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FINAL_EVALUATIONS = 10  # of a run, as in the published numbers
+PUBLISHED_UNTIL = 2_500_000
+"""Env steps up to which published numbers count: most are of 2 million, as ours; after 10 they tell something else."""
 _PUBLISHED_AS = {
     "uniformly random (epsilon 1.0 to 0.8)": "random",
     "attack-nearest heuristic (smac heuristic_ai)": "heuristic",
@@ -33,12 +35,12 @@ _BATTLES_AT_ONCE = 64  # what an evaluation keeps of the largest maps fits into 
 
 
 def published(path: Path) -> pd.DataFrame:
-    """Win rates in [0, 1] by map and team: the median of what is published, and its range.
+    """Win rates in [0, 1] by map and team: the median of what is published until `PUBLISHED_UNTIL`, and its range.
 
     Returns:
         Columns map_name, team, published, published_low, published_high, published_numbers.
     """
-    table = pd.read_csv(path)
+    table = pd.read_csv(path).query("not env_steps > @PUBLISHED_UNTIL")  # scripted teams have none
     table["team"] = table.algorithm.replace(_PUBLISHED_AS)
     rates = (table.win_rate_percent / 100).groupby([table["map"], table.team])
     columns = ["map_name", "team", "published", "published_low", "published_high", "published_numbers"]
@@ -58,25 +60,35 @@ def scripted(battles: int, seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["map_name", "team", "simulator", "n"])
 
 
-def trained(curves: pd.DataFrame) -> pd.DataFrame:
+def trained(curves: pd.DataFrame, paper_curves: pd.DataFrame) -> pd.DataFrame:
     """Win rates of trained teams: of a run the mean of its last evaluations, of several seeds the median.
 
     Args:
-        curves: as `dm2.results.learning_curves` reads them.
+        curves: as `dm2.results.learning_curves` gives them.
+        paper_curves: `results/paper/paper_curves.csv`.
 
     Returns:
-        Columns map_name, team (the condition), simulator, n (runs).
+        Columns map_name, team (the condition), simulator, n (runs), env_steps (of the longest run) and paper (the
+        paper's win rate after so many env steps; NaN where its figures do not show it).
     """
-    last = curves.sort_values("env_steps").groupby(["map_name", "condition", "seed"]).tail(FINAL_EVALUATIONS)
-    runs = last.groupby(["map_name", "condition", "seed"]).win_rate.mean()
-    table = runs.groupby(level=["map_name", "condition"]).agg(["median", "count"]).reset_index()
-    return table.set_axis(["map_name", "team", "simulator", "n"], axis=1)
+    runs = ["map_name", "condition", "seed"]
+    last = curves.sort_values("env_steps").groupby(runs).tail(FINAL_EVALUATIONS)
+    ends = last.groupby(runs).agg(win_rate=("win_rate", "mean"), env_steps=("env_steps", "max"))
+    teams = ends.groupby(level=["map_name", "condition"])
+    table = teams.agg(simulator=("win_rate", "median"), n=("win_rate", "count"), env_steps=("env_steps", "max"))
+    table = table.reset_index().rename(columns={"condition": "team"})
+    shown = [paper_curve(paper_curves, str(row.map_name), str(row.team)) for row in table.itertuples()]
+    table["paper"] = [
+        np.interp(steps, curve.env_steps, curve.win_rate) if len(curve) else np.nan
+        for steps, curve in zip(table.env_steps, shown, strict=True)
+    ]
+    return table
 
 
 def beside_published(ours: Sequence[pd.DataFrame], path: Path) -> pd.DataFrame:
     """Our win rates, the published ones beside them where there are any."""
     table = pd.concat(ours, ignore_index=True).merge(published(path), on=["map_name", "team"], how="left")
-    return table.astype({"published_numbers": "Int64"})
+    return table.astype({"published_numbers": "Int64", "env_steps": "Int64"})
 
 
 def lengths_and_losses(curves: pd.DataFrame, path: Path) -> pd.DataFrame:
@@ -100,36 +112,26 @@ def lengths_and_losses(curves: pd.DataFrame, path: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def curves_of(runs: Sequence[Path]) -> pd.DataFrame:
-    """The evaluations of runs; none without runs."""
-    if runs:
-        return learning_curves(runs)
-    columns = ["map_name", "condition", "seed", "env_steps", "win_rate"]
-    return pd.DataFrame(columns=[*columns, "episode_length_mean", "dead_allies_mean", "dead_enemies_mean"])
-
-
 def scatter(table: pd.DataFrame) -> Figure:
-    """Published win rates (median, bar over the range) against the simulator's, a colour per team."""
+    """Published win rates (filled: median, bar over the range; hollow: the paper's) against ours, a colour per team."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.0, 5.4), layout="constrained")
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
-    known = table[table.published.notna()]
-    for number, (team, rows) in enumerate(known.groupby("team")):
-        spread = np.abs(rows[["published_low", "published_high"]].to_numpy() - rows.published.to_numpy()[:, None]).T
-        axes.errorbar(
-            rows.published,
-            rows.simulator,
-            xerr=spread,
-            fmt="o",
-            color=f"C{number}",
-            label=f"{team} (maps: {len(rows)})",
-        )
-        for row in rows[(rows.simulator - rows.published).abs() > 0.05].itertuples():
-            axes.annotate(
-                str(row.map_name), (row.published, row.simulator), (4, 4), textcoords="offset points", fontsize=7
-            )
+    for number, (team, rows) in enumerate(table.groupby("team")):
+        known, colour = rows[rows.published.notna()], f"C{number}"
+        spread = np.abs(known[["published_low", "published_high"]].to_numpy() - known.published.to_numpy()[:, None]).T
+        axes.errorbar(known.published, known.simulator, xerr=spread, fmt="o", color=colour)
+        axes.plot(rows.paper, rows.simulator, "o", color=colour, fillstyle="none")
+        shown = rows[["published", "paper"]].notna().any(axis=1).sum()
+        if shown:
+            axes.plot([], [], "o", color=colour, label=f"{team} (maps: {shown})")
+        points = rows.melt(["map_name", "simulator"], ["published", "paper"], value_name="real")
+        for name, ours, real in points[["map_name", "simulator", "real"]].to_numpy():
+            if abs(ours - real) > 0.05:
+                axes.annotate(name, (real, ours), (4, 4), textcoords="offset points", fontsize=7)
+    axes.plot([], [], "o", color="0.4", fillstyle="none", label="the paper's, after as many env steps")
     axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="win rate in StarCraft II, published")
     axes.set(ylabel="win rate in the built-in simulator, not StarCraft II")
     axes.legend(loc="upper left", frameon=False)

@@ -24,28 +24,42 @@ def curves(seeds: int = 3) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*columns, "episode_length_mean", "dead_allies_mean", "dead_enemies_mean"])
 
 
+def paper_curves(condition: str) -> pd.DataFrame:
+    """As if the paper's condition won as many twenty-thousandths as there were env steps."""
+    columns = ["figure", "map", "condition", "env_steps", "win_rate"]
+    return pd.DataFrame([("core", "3m", condition, steps, steps / 20_000) for steps in (0, 20_000)], columns=columns)
+
+
 def test_published_numbers_are_shares_with_their_range() -> None:
     table = published(STARCRAFT2 / "published_win_rates.csv").set_index(["map_name", "team"])
     assert table.loc[("5m_vs_6m", "heuristic"), "published"] == 0.0
-    row = table.loc[("3s5z_vs_3s6z", "qplex")]
-    assert (row.published_low, row.published_high, row.published_numbers) == (0.619, 0.68, 2)
-    assert row.published == pytest.approx(0.6495)
+    row = table.loc[("5m_vs_6m", "qmix")]  # 60, 69.4 and 76 % after 2 million env steps; not those after 10
+    assert (row.published_low, row.published, row.published_high) == pytest.approx((0.6, 0.694, 0.76))
+    assert row.published_numbers == 3
 
 
 def test_a_trained_team_counts_by_its_last_ten_evaluations_and_the_median_of_its_seeds() -> None:
-    row = trained(curves()).iloc[0]
+    row = trained(curves(), paper_curves("qmix")).iloc[0]
     assert (row.map_name, row.team, row.n) == ("3m", "qmix", 3)
     assert row.simulator == pytest.approx(0.2)
+
+
+def test_a_trained_team_stands_beside_the_papers_after_as_many_env_steps() -> None:
+    row = trained(curves(), paper_curves("qmix")).iloc[0]
+    assert (row.env_steps, row.paper) == (11_000, pytest.approx(0.55))
+    assert np.isnan(trained(curves(), paper_curves("ippo")).iloc[0].paper)
 
 
 def test_what_is_not_published_stays_empty() -> None:
     ours = pd.DataFrame(
         [("3m", "heuristic", 0.5, 8), ("3m", "random", 0.0, 8)], columns=["map_name", "team", "simulator", "n"]
     )
-    table = beside_published([ours], STARCRAFT2 / "published_win_rates.csv")
-    assert table.published.isna().tolist() == [True, False]
-    assert table.published_numbers.tolist() == [pd.NA, 1]
-    assert [text.get_text() for text in scatter(table).axes[0].get_legend().get_texts()] == ["random (maps: 1)"]
+    learned = trained(curves(), paper_curves("qmix"))
+    table = beside_published([ours, learned], STARCRAFT2 / "published_win_rates.csv")
+    assert table.published.isna().tolist() == [True, False, True]
+    assert table.published_numbers.tolist() == [pd.NA, 1, pd.NA]
+    legend = [text.get_text() for text in scatter(table).axes[0].get_legend().get_texts()]
+    assert legend[:2] == ["qmix (maps: 1)", "random (maps: 1)"]
 
 
 def test_lengths_are_compared_at_equal_win_rate() -> None:

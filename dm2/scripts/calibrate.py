@@ -18,26 +18,36 @@ def main(
     battles: Annotated[int, typer.Option(min=1, help="Battles per map and policy.")] = 4000,
     scripted_battles: Annotated[int, typer.Option(min=1, help="Battles per map and scripted team.")] = 256,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the battles.")] = 1,
-    runs: Annotated[list[Path] | None, typer.Option(help="Directory of a run of a trained team; repeatable.")] = None,
+    curves: Annotated[Path, typer.Option(help="Learning curves of trained teams.", exists=True, dir_okay=False)] = Path(
+        "results/calibration/learning_curves.csv"
+    ),
+    paper_curves: Annotated[Path, typer.Option(help="The paper's digitised curves.", dir_okay=False)] = Path(
+        "results/paper/paper_curves.csv"
+    ),
 ) -> None:
-    """Play random, passive and heuristic teams and duels, and set the outcomes beside the known ones."""
+    """Set random, passive, heuristic and trained teams and duels beside what is known of them."""
     from dm2 import win_rates
     from dm2.battle.calibration import compare
     from dm2.battle.duels import measure
     from dm2.figures import save
     from dm2.markdown import markdown_table
+    from dm2.results import CURVES, PAPER_CURVES, read_table
     from dm2.storage import atomic_write
 
-    curves = win_rates.curves_of(runs or [])
-    ours = [win_rates.scripted(scripted_battles, seed), *([win_rates.trained(curves)] if runs else [])]
-    rates = win_rates.beside_published(ours, logs / "published_win_rates.csv")
-    tables = {"calibration": compare(logs, battles, seed), "duels": measure(), "win_rates": rates}
-    if runs:
-        lengths = logs / "real_battles_length_by_win_rate.csv"
-        tables["lengths_and_losses"] = win_rates.lengths_and_losses(curves, lengths)
+    learned = read_table(curves, CURVES)
+    teams = [
+        win_rates.scripted(scripted_battles, seed),
+        win_rates.trained(learned, read_table(paper_curves, PAPER_CURVES)),
+    ]
+    rates = win_rates.beside_published(teams, logs / "published_win_rates.csv")
+    tables = {
+        "calibration": compare(logs, battles, seed),
+        "duels": measure(),
+        "win_rates": rates,
+        "lengths_and_losses": win_rates.lengths_and_losses(learned, logs / "real_battles_length_by_win_rate.csv"),
+    }
     output.mkdir(parents=True, exist_ok=True)
-    if runs:  # what is published of scripted teams alone is one point
-        save(win_rates.scatter(rates), output / "win_rates")
+    save(win_rates.scatter(rates), output / "win_rates")
     for name, table in tables.items():
         text = markdown_table(table, {"difference": "+.2f", "relative_difference": "+.1%"})
         for suffix, content in ((".csv", table.to_csv(index=False)), (".md", text)):
