@@ -174,11 +174,16 @@ def folded_nets(spec: EnvSpec, tensors: Mapping[str, Tensor], n_learners: int, o
         KeyError: the tensors are of other networks.
         ValueError: they are of another map.
     """
-    prefix = f"{owner}."
-    named = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    named = entries_of(tensors, owner)
     inputs = input_size(spec.obs_size, spec.n_actions, spec.n_agents)
     shape = NetShape(inputs, named["gru_norm.bias"].shape[-1], spec.n_actions if owner == "actor" else 1)
     return fold(flat_parameters(named, shape, n_learners), shape)
+
+
+def entries_of(tensors: Mapping[str, Tensor], owner: str) -> dict[str, Tensor]:
+    """The entries "owner.name", under their names."""
+    prefix = f"{owner}."
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def one_learner(net: Folded, learner: int) -> Folded:

@@ -30,6 +30,7 @@ from torch.nn import functional
 
 from dm2.checks import check_shape
 from dm2.config import QMIXSettings, QuirkSettings, RunSettings
+from dm2.nets import entries_of
 from dm2.randomness import generator_state, restore_generator, stream
 from dm2.recurrence import GRUWeights, gru
 from dm2.replay import Replay, ReplayBatch
@@ -357,8 +358,8 @@ class QMIX:
         """
         groups = {"online": self.parameters, "target": self.target, "square_average": self.square_average}
         for group, own in groups.items():
-            copy_into(own, _group(tensors, group), group)
-        self.replay.load_state(_group(tensors, "replay"))
+            copy_into(own, entries_of(tensors, group), group)
+        self.replay.load_state(entries_of(tensors, "replay"))
         self.env_steps, self.episodes, self.target_updated_at = tensors["counters"].tolist()
         restore_generator(self.generator, json.loads(bytes(tensors["generator"].tolist())))
 
@@ -385,10 +386,6 @@ def copy_into(own: Parameters, given: Mapping[str, Tensor], what: str) -> None:
                 f"{what}.{name}: found shape {list(given[name].shape)}, expected {list(value.shape)}; another map's?"
             )
         value.detach().copy_(given[name])
-
-
-def _group(tensors: Mapping[str, Tensor], group: str) -> dict[str, Tensor]:
-    return {name.removeprefix(f"{group}."): value for name, value in tensors.items() if name.startswith(f"{group}.")}
 
 
 def build_learner(spec: EnvSpec, settings: RunSettings) -> QMIX:
