@@ -527,4 +527,5 @@ def build_policy(spec: EnvSpec, tensors: Mapping[str, Tensor], *, greedy: bool, 
     actor, critic = folded_nets(spec, tensors, spec.n_agents), None
     if any(name.startswith("critic.") for name in tensors):
         critic = folded_nets(spec, tensors, spec.n_agents, "critic")
+        check_shape("critic.head.weight", critic.head_weight, (spec.n_agents, actor.head_weight.shape[1], 1))
     return IPPOPolicy(actor, critic, greedy)

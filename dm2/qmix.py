@@ -42,9 +42,9 @@ if TYPE_CHECKING:
 Parameters = dict[str, Tensor]
 
 
-def agent_shapes(spec: EnvSpec, settings: QMIXSettings) -> dict[str, tuple[int, ...]]:
-    """Shapes of the shared agent's parameters: Linear, ReLU, GRU, Linear."""
-    inputs, hidden = spec.obs_size + spec.n_actions + spec.n_agents, settings.hidden_size
+def agent_shapes(spec: EnvSpec, hidden: int) -> dict[str, tuple[int, ...]]:
+    """Shapes of the shared agent's parameters: Linear, ReLU, GRU, Linear, of so many hidden units."""
+    inputs = spec.obs_size + spec.n_actions + spec.n_agents
     return {
         "agent.encoder.weight": (hidden, inputs),
         "agent.encoder.bias": (hidden,),
@@ -80,7 +80,7 @@ def initial_parameters(spec: EnvSpec, settings: QMIXSettings, generator: np.rand
 
     These are the defaults of torch's layers, which PyMARL leaves as they are.
     """
-    shapes = agent_shapes(spec, settings) | mixer_shapes(spec, settings)
+    shapes = agent_shapes(spec, settings.hidden_size) | mixer_shapes(spec, settings)
     parameters = {}
     for name, shape in shapes.items():
         fan_in = settings.hidden_size if ".gru." in name else shapes[name.replace(".bias", ".weight")][1]
@@ -213,9 +213,9 @@ class QMIXPolicy:
         """
         if not 0.0 <= epsilon <= 1.0:
             raise ValueError(f"epsilon: found {epsilon}, expected a probability between 0 and 1")
-        inputs = spec.obs_size + spec.n_actions + spec.n_agents
-        check_shape("agent.encoder.weight", parameters["agent.encoder.weight"], (None, inputs))
-        check_shape("agent.values.weight", parameters["agent.values.weight"], (spec.n_actions, None))
+        check_shape("agent.encoder.bias", parameters["agent.encoder.bias"], (None,))
+        for name, shape in agent_shapes(spec, len(parameters["agent.encoder.bias"])).items():
+            check_shape(name, parameters[name], shape)
         self.parameters = {name: value.detach() for name, value in parameters.items() if name.startswith("agent.")}
         self.spec = spec
         self.epsilon = epsilon
