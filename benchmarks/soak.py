@@ -22,6 +22,7 @@ from pathlib import Path
 import pandas as pd
 
 KIB_PER_MIB = 1024
+WHAT = ["backend", "map_name", "condition"]
 
 
 def main() -> None:
@@ -46,7 +47,12 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def soak(arguments: argparse.Namespace, run: Path) -> pd.DataFrame:
-    """Train the run to its end: one row per sample, wall_seconds, env_steps of the last evaluation, memory_mib."""
+    """Train the run to its end.
+
+    Returns:
+        One row per sample: what is trained (backend, map_name, condition), wall_seconds, env_steps of the last
+        evaluation, memory_mib.
+    """
     command = [sys.executable, "-m", "dm2.scripts.train", "--settings", arguments.settings, "--run-directory", run]
     if arguments.demonstrations:
         command += ["--demonstrations", arguments.demonstrations]
@@ -58,7 +64,9 @@ def soak(arguments: argparse.Namespace, run: Path) -> pd.DataFrame:
             samples.append((round(time.monotonic() - started, 1), env_steps(run), round(memory, 1)))
     if process.returncode != 0:
         sys.exit(f"the run ended with exit code {process.returncode}")
-    return pd.DataFrame(samples, columns=["wall_seconds", "env_steps", "memory_mib"])
+    trained = pd.read_csv(run / "metrics.csv").iloc[-1]
+    rows = [(*trained[WHAT], *sample) for sample in samples]
+    return pd.DataFrame(rows, columns=[*WHAT, "wall_seconds", "env_steps", "memory_mib"])
 
 
 def resident_mib(process: int) -> float:
@@ -92,11 +100,15 @@ def draw(samples: pd.DataFrame, path: Path) -> None:
     """Memory against the env steps of the last evaluation before."""
     from matplotlib.figure import Figure
 
+    from dm2.results import engine_name
+
+    backend, map_name, condition = samples[WHAT].iloc[0]
     figure = Figure(figsize=(6, 3), layout="constrained")
     axes = figure.subplots()
     axes.plot(samples["env_steps"] / 1e6, samples["memory_mib"], ".", markersize=3)
     axes.set(xlabel="million env steps", ylabel="resident memory (MiB)", ylim=(0, None))
-    axes.set_title(verdict(samples), fontsize="medium")
+    title = f"training {condition} on {map_name}, {engine_name(backend)}\n{verdict(samples)}"
+    axes.set_title(title, fontsize="medium")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)
 

@@ -19,7 +19,7 @@ it once, weighted. `padded_loss` is the same loss in plain terms; the tests comp
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import prod, sqrt
 from typing import TYPE_CHECKING
 
@@ -79,24 +79,21 @@ def logits(net: Parameters, x: Tensor) -> Tensor:
     return torch.baddbmm(net.b3[:, None], h2, net.w3[:, :, None])[:, :, 0]
 
 
-def stored_logits(parameters: Tensor, own: Episodes, settings: DiscriminatorSettings) -> Tensor:
-    """What discriminators that a policy file holds say of played episodes.
+def stored_logits(parameters: Tensor, spec: EnvSpec, settings: DiscriminatorSettings) -> Callable[[Episodes], Tensor]:
+    """What discriminators that a policy file holds say, as a function of played episodes: [agents, rows].
 
     Args:
         parameters: of all agents' discriminators, [agents, parameters of one].
-        own: episodes.
+        spec: sizes of the map.
         settings: of the run.
-
-    Returns:
-        logit of each row, [agents, rows].
 
     Raises:
         ValueError: the parameters are of other networks.
     """
-    x = inputs(own.obs, own.actions, settings.input)
-    shapes = parameter_shapes(x.shape[-1], settings.hidden_size)
-    check_shape("discriminator.parameters", parameters, (own.n_agents, sum(map(prod, shapes.values()))))
-    return logits(parameter_views(parameters, shapes), x)
+    shapes = parameter_shapes(input_size(spec.obs_size, settings.input), settings.hidden_size)
+    check_shape("discriminator.parameters", parameters, (spec.n_agents, sum(map(prod, shapes.values()))))
+    net = parameter_views(parameters, shapes)
+    return lambda episodes: logits(net, inputs(episodes.obs, episodes.actions, settings.input))
 
 
 def padded_loss(

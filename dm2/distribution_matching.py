@@ -25,6 +25,7 @@ from dm2.demonstrations import Demonstrations, check_demonstrations
 from dm2.discriminator import Discriminator, demonstration_rows, own_rows
 from dm2.discriminator_kernels import EpisodeRows
 from dm2.ippo import IPPO, IPPOPolicy
+from dm2.nets import entries_of
 from dm2.rollout import Episodes
 
 if TYPE_CHECKING:
@@ -115,11 +116,8 @@ class DistributionMatching:
         Raises:
             ValueError: a tensor is missing or has another shape.
         """
-        prefix = "discriminator."
-        self.ippo.load_state({name: value for name, value in tensors.items() if not name.startswith(prefix)})
-        self.discriminator.load_state(
-            {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-        )
+        self.ippo.load_state(tensors)
+        self.discriminator.load_state(entries_of(tensors, "discriminator"))
 
     def policy_state(self) -> dict[str, Tensor]:
         """What a policy file holds: the actors."""

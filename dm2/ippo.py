@@ -46,6 +46,7 @@ from dm2.nets import (
     Folded,
     NetShape,
     build_inputs,
+    entries_of,
     flat_parameters,
     fold,
     folded_nets,
@@ -475,10 +476,10 @@ class IPPO:
         Raises:
             ValueError: a tensor is missing or has another shape.
         """
-        self.actor.copy_(flat_parameters(_part(state, "actor"), self.actor_shape, self.spec.n_agents))
-        self.critic.copy_(flat_parameters(_part(state, "critic"), self.critic_shape, self.spec.n_agents))
+        self.actor.copy_(flat_parameters(entries_of(state, "actor"), self.actor_shape, self.spec.n_agents))
+        self.critic.copy_(flat_parameters(entries_of(state, "critic"), self.critic_shape, self.spec.n_agents))
         for owner, optimizer in self._optimizers().items():
-            optimizer.load_state(_part(state, f"{owner}_optimizer"))
+            optimizer.load_state(entries_of(state, f"{owner}_optimizer"))
 
     def _optimizers(self) -> dict[str, ClippedAdam]:
         return {"actor": self.actor_optimizer, "critic": self.critic_optimizer}
@@ -515,11 +516,6 @@ def _copies(flat: Tensor, shape: NetShape) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in named_parameters(flat, shape).items()}
 
 
-def _part(state: Mapping[str, Tensor], owner: str) -> dict[str, Tensor]:
-    """The entries "owner.name" of a state, by name."""
-    return {name.removeprefix(f"{owner}."): value for name, value in state.items() if name.startswith(f"{owner}.")}
-
-
 def build_learner(spec: EnvSpec, settings: RunSettings) -> IPPO:
     """The learner of a run; see `dm2.config.AlgorithmSettings`."""
     assert settings.ippo is not None  # RunSettings checks that an algorithm has its block
@@ -531,4 +527,5 @@ def build_policy(spec: EnvSpec, tensors: Mapping[str, Tensor], *, greedy: bool, 
     actor, critic = folded_nets(spec, tensors, spec.n_agents), None
     if any(name.startswith("critic.") for name in tensors):
         critic = folded_nets(spec, tensors, spec.n_agents, "critic")
+        check_shape("critic.head.weight", critic.head_weight, (spec.n_agents, actor.head_weight.shape[1], 1))
     return IPPOPolicy(actor, critic, greedy)

@@ -84,17 +84,19 @@ def named_parameters(flat: Tensor, shape: NetShape) -> dict[str, Tensor]:
     return {name: part.unflatten(1, size) for (name, size), part in zip(shapes.items(), parts, strict=True)}
 
 
-def flat_parameters(named: Mapping[str, Tensor], shape: NetShape, n_learners: int) -> Tensor:
-    """Put named tensors [L, ...] together as parameters [L, P].
+def flat_parameters(named: Mapping[str, Tensor], shape: NetShape, n_learners: int, prefix: str = "") -> Tensor:
+    """Put named tensors [L, ...] together as parameters [L, P]; the prefix stands before their names in errors.
 
     Raises:
         ValueError: a tensor is missing, has another shape, or no network has it.
     """
     shapes = shape.parameters()
     if set(named) != set(shapes):
-        raise ValueError(f"parameters: found {sorted(named)}, expected {sorted(shapes)}")
+        missing = [prefix + name for name in sorted(shapes.keys() - named.keys())]
+        unknown = [prefix + name for name in sorted(named.keys() - shapes.keys())]
+        raise ValueError(f"parameters: found {unknown} in the place of {missing}, which is expected")
     for name, size in shapes.items():
-        check_shape(name, named[name], (n_learners, *size))
+        check_shape(f"{prefix}{name}", named[name], (n_learners, *size))
     return torch.cat([named[name].flatten(1) for name in shapes], dim=1)
 
 
@@ -171,14 +173,21 @@ def folded_nets(spec: EnvSpec, tensors: Mapping[str, Tensor], n_learners: int, o
         owner: "actor" or "critic".
 
     Raises:
-        KeyError: the tensors are of other networks.
-        ValueError: they are of another map.
+        KeyError: the owner's last norm is missing.
+        ValueError: the tensors are of other networks, or of another map.
     """
-    prefix = f"{owner}."
-    named = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    named = entries_of(tensors, owner)
+    last_norm = tensors[f"{owner}.gru_norm.bias"]  # tells the hidden size
+    check_shape(f"{owner}.gru_norm.bias", last_norm, (n_learners, None))
     inputs = input_size(spec.obs_size, spec.n_actions, spec.n_agents)
-    shape = NetShape(inputs, named["gru_norm.bias"].shape[-1], spec.n_actions if owner == "actor" else 1)
-    return fold(flat_parameters(named, shape, n_learners), shape)
+    shape = NetShape(inputs, last_norm.shape[1], spec.n_actions if owner == "actor" else 1)
+    return fold(flat_parameters(named, shape, n_learners, f"{owner}."), shape)
+
+
+def entries_of(tensors: Mapping[str, Tensor], owner: str) -> dict[str, Tensor]:
+    """The entries "owner.name", under their names."""
+    prefix = f"{owner}."
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def one_learner(net: Folded, learner: int) -> Folded:

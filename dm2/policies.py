@@ -60,13 +60,29 @@ def read_policy(path: Path, *, epsilon: float = 0.0, greedy: bool = False, with_
         UserError: the file cannot be used; the message names it.
     """
     tensors, metadata = load_tensors(path, kind="policy")
+    _check_numbers(path, tensors)
     check_record(path, metadata, settings=dict, percent=int, env_steps=int)
     settings = RunSettings.from_mapping(metadata["settings"], str(path))
-    spec = env_spec(settings.backend, settings.map_name)
+    try:
+        spec = env_spec(settings.backend, settings.map_name)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}; the map on which the policy was trained is not there") from error
     playing = {name: value for name, value in tensors.items() if with_values or not name.startswith(JUDGES)}
     policy = policy_from_state(spec, settings, playing, str(path), epsilon=epsilon, greedy=greedy)
     discriminators = tensors.get("discriminator.parameters")
     return PolicyFile(path, policy, settings, spec, metadata["percent"], metadata["env_steps"], discriminators)
+
+
+def _check_numbers(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse what no network computes with."""
+    import torch
+
+    for name, tensor in tensors.items():
+        found = f"of type {str(tensor.dtype).removeprefix('torch.')}" if tensor.dtype != torch.float32 else None
+        if found is None and not bool(tensor.isfinite().all()):
+            found = "not finite"
+        if found is not None:
+            raise UserError(f"{path}: tensor {name!r} is {found}, expected finite float32 numbers; train it again")
 
 
 def policy_from_state(
@@ -99,7 +115,8 @@ def policy_from_state(
     try:
         policy: Policy = load(policy_name(settings))(spec, tensors, greedy=greedy, epsilon=epsilon)
     except (KeyError, ValueError) as error:
+        reason = f"found no tensor {error}, expected one" if isinstance(error, KeyError) else error
         raise UserError(
-            f"{source}: not a policy of {algorithm} for {spec.map_name} ({error}); was it trained on this map?"
+            f"{source}: not a policy of {algorithm} for {spec.map_name} ({reason}); was it trained on this map?"
         ) from error
     return policy

@@ -30,6 +30,7 @@ from torch.nn import functional
 
 from dm2.checks import check_shape
 from dm2.config import QMIXSettings, QuirkSettings, RunSettings
+from dm2.nets import entries_of
 from dm2.randomness import generator_state, restore_generator, stream
 from dm2.recurrence import GRUWeights, gru
 from dm2.replay import Replay, ReplayBatch
@@ -41,9 +42,9 @@ if TYPE_CHECKING:
 Parameters = dict[str, Tensor]
 
 
-def agent_shapes(spec: EnvSpec, settings: QMIXSettings) -> dict[str, tuple[int, ...]]:
-    """Shapes of the shared agent's parameters: Linear, ReLU, GRU, Linear."""
-    inputs, hidden = spec.obs_size + spec.n_actions + spec.n_agents, settings.hidden_size
+def agent_shapes(spec: EnvSpec, hidden: int) -> dict[str, tuple[int, ...]]:
+    """Shapes of the shared agent's parameters: Linear, ReLU, GRU, Linear, of so many hidden units."""
+    inputs = spec.obs_size + spec.n_actions + spec.n_agents
     return {
         "agent.encoder.weight": (hidden, inputs),
         "agent.encoder.bias": (hidden,),
@@ -79,7 +80,7 @@ def initial_parameters(spec: EnvSpec, settings: QMIXSettings, generator: np.rand
 
     These are the defaults of torch's layers, which PyMARL leaves as they are.
     """
-    shapes = agent_shapes(spec, settings) | mixer_shapes(spec, settings)
+    shapes = agent_shapes(spec, settings.hidden_size) | mixer_shapes(spec, settings)
     parameters = {}
     for name, shape in shapes.items():
         fan_in = settings.hidden_size if ".gru." in name else shapes[name.replace(".bias", ".weight")][1]
@@ -212,9 +213,9 @@ class QMIXPolicy:
         """
         if not 0.0 <= epsilon <= 1.0:
             raise ValueError(f"epsilon: found {epsilon}, expected a probability between 0 and 1")
-        inputs = spec.obs_size + spec.n_actions + spec.n_agents
-        check_shape("agent.encoder.weight", parameters["agent.encoder.weight"], (None, inputs))
-        check_shape("agent.values.weight", parameters["agent.values.weight"], (spec.n_actions, None))
+        check_shape("agent.encoder.bias", parameters["agent.encoder.bias"], (None,))
+        for name, shape in agent_shapes(spec, len(parameters["agent.encoder.bias"])).items():
+            check_shape(name, parameters[name], shape)
         self.parameters = {name: value.detach() for name, value in parameters.items() if name.startswith("agent.")}
         self.spec = spec
         self.epsilon = epsilon
@@ -357,8 +358,8 @@ class QMIX:
         """
         groups = {"online": self.parameters, "target": self.target, "square_average": self.square_average}
         for group, own in groups.items():
-            copy_into(own, _group(tensors, group), group)
-        self.replay.load_state(_group(tensors, "replay"))
+            copy_into(own, entries_of(tensors, group), group)
+        self.replay.load_state(entries_of(tensors, "replay"))
         self.env_steps, self.episodes, self.target_updated_at = tensors["counters"].tolist()
         restore_generator(self.generator, json.loads(bytes(tensors["generator"].tolist())))
 
@@ -385,10 +386,6 @@ def copy_into(own: Parameters, given: Mapping[str, Tensor], what: str) -> None:
                 f"{what}.{name}: found shape {list(given[name].shape)}, expected {list(value.shape)}; another map's?"
             )
         value.detach().copy_(given[name])
-
-
-def _group(tensors: Mapping[str, Tensor], group: str) -> dict[str, Tensor]:
-    return {name.removeprefix(f"{group}."): value for name, value in tensors.items() if name.startswith(f"{group}.")}
 
 
 def build_learner(spec: EnvSpec, settings: RunSettings) -> QMIX:

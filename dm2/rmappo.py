@@ -51,6 +51,7 @@ from dm2.nets import (
     Folded,
     NetShape,
     build_inputs,
+    entries_of,
     flat_parameters,
     fold,
     folded_nets,
@@ -396,11 +397,11 @@ class RMAPPO:
         Raises:
             ValueError: a tensor is missing or has another shape.
         """
-        self.actor.copy_(flat_parameters(_part(tensors, "actor"), self.actor_shape, 1))
-        self.critic.copy_(flat_parameters(_part(tensors, "critic"), self.critic_shape, 1))
-        self.actor_optimizer.load_state(_part(tensors, "actor_optimizer"))
-        self.critic_optimizer.load_state(_part(tensors, "critic_optimizer"))
-        self.pending = episodes_from_state(_part(tensors, "pending"))
+        self.actor.copy_(flat_parameters(entries_of(tensors, "actor"), self.actor_shape, 1))
+        self.critic.copy_(flat_parameters(entries_of(tensors, "critic"), self.critic_shape, 1))
+        self.actor_optimizer.load_state(entries_of(tensors, "actor_optimizer"))
+        self.critic_optimizer.load_state(entries_of(tensors, "critic_optimizer"))
+        self.pending = episodes_from_state(entries_of(tensors, "pending"))
         self.value_norm.averages = tensors["value_norm"].clone()
 
 
@@ -423,10 +424,6 @@ def same_input(alive: Tensor) -> Tensor:
     rows = torch.arange(alive.numel()).view_as(alive)
     first_dead = torch.where(alive, alive.numel(), rows).amin(1, keepdim=True)
     return torch.where(alive, rows, first_dead).flatten()
-
-
-def _part(tensors: Mapping[str, Tensor], owner: str) -> dict[str, Tensor]:
-    return {name.removeprefix(f"{owner}."): value for name, value in tensors.items() if name.startswith(f"{owner}.")}
 
 
 def build_learner(spec: EnvSpec, settings: RunSettings) -> RMAPPO:

@@ -22,6 +22,7 @@ from dm2.config import RunSettings
 from dm2.discriminator import own_rows
 from dm2.discriminator_kernels import EpisodeRows
 from dm2.distribution_matching import DistributionMatching
+from dm2.nets import entries_of
 from dm2.rollout import Episodes
 
 if TYPE_CHECKING:
@@ -166,7 +167,5 @@ class SelfImitation(DistributionMatching):
         Raises:
             ValueError: a tensor is missing or has another shape.
         """
-        prefix = "store."
-        super().load_state({name: value for name, value in tensors.items() if not name.startswith(prefix)})
-        store = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-        self.store.load_state(store, self.ippo.spec.n_agents)
+        super().load_state(tensors)
+        self.store.load_state(entries_of(tensors, "store"), self.ippo.spec.n_agents)

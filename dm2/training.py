@@ -117,6 +117,14 @@ class PretrainedLearner(Protocol):
         """Do so; returns finite metrics, columns of the first row of metrics.csv."""
 
 
+@runtime_checkable
+class JudgedLearner(Protocol):
+    """A learner with networks that judge what its policy does; the last policy file holds them too, to be looked at."""
+
+    def judges_state(self) -> dict[str, Tensor]:
+        """Their parameters, each under a name that begins with one of `dm2.policies.JUDGES`."""
+
+
 def check_given(settings: RunSettings, demonstrations: object | None) -> None:
     """Refuse to do without the demonstrations that settings name, and to take some where they name none.
 
@@ -142,14 +150,6 @@ def build_learner(settings: RunSettings, spec: EnvSpec, demonstrations: Demonstr
     given = () if demonstrations is None else (demonstrations,)
     learner: Learner = load(learner_name(settings))(spec, settings, *given)
     return learner
-
-
-@runtime_checkable
-class JudgedLearner(Protocol):
-    """A learner with networks that judge what its policy does; the last policy file holds them too, to be looked at."""
-
-    def judges_state(self) -> dict[str, Tensor]:
-        """Their parameters, each under a name that begins with one of `dm2.policies.JUDGES`."""
 
 
 def train(

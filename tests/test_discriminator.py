@@ -124,9 +124,9 @@ def test_logits_by_a_plain_twin_and_of_the_zero_row() -> None:
 def test_stored_parameters_say_what_the_discriminator_said() -> None:
     found, episodes = discriminator(), some_episodes()
     parameters = found.state()["parameters"]
-    torch.testing.assert_close(stored_logits(parameters, episodes, found.settings), found.logits(episodes)[0])
+    torch.testing.assert_close(stored_logits(parameters, SPEC, found.settings)(episodes), found.logits(episodes)[0])
     with pytest.raises(ValueError, match=r"discriminator.parameters.*expected"):
-        stored_logits(parameters[:, 1:], episodes, found.settings)
+        stored_logits(parameters[:, 1:], SPEC, found.settings)
 
 
 def test_state_action_appends_the_action_as_a_number() -> None:

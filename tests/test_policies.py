@@ -9,10 +9,11 @@ from dm2.config import IPPOSettings, QMIXSettings, QuirkSettings, RMAPPOSettings
 from dm2.errors import UserError
 from dm2.ippo import IPPO
 from dm2.open_loop import OpenLoopIPPO
-from dm2.policies import policy_from_state
+from dm2.policies import policy_from_state, read_policy
 from dm2.qmix import QMIX
 from dm2.rmappo import RMAPPO
 from dm2.rollout import collect
+from dm2.storage import save_tensors
 
 SPEC = FakeSpec()
 
@@ -95,6 +96,20 @@ def test_policy_of_another_map_is_refused_with_its_file(algorithm, learner):
     tensors = learner(FakeSpec(obs_size=5)).policy_state()
     with pytest.raises(UserError, match=rf"runs/100: not a policy of {algorithm} for fake .*found shape"):
         policy_from_state(SPEC, run_of(algorithm), tensors, "runs/100")
+
+
+def test_critics_of_another_size_than_their_actors_are_refused():
+    larger = IPPO(SPEC, IPPOSettings(hidden_size=16), QuirkSettings(), seed=0)
+    with pytest.raises(UserError, match=r"critic.head.weight: found shape \[2, 16, 1\], expected \[2, 8, 1\]"):
+        policy_from_state(SPEC, run_of("ippo"), ippo().policy_state() | larger.judges_state(), "100")
+
+
+def test_policy_of_a_map_that_is_not_there_is_refused_with_its_file(tmp_path):
+    path = tmp_path / "100.safetensors"
+    metadata = {"percent": 100, "env_steps": 10, "settings": run_of("ippo").model_dump(mode="json")}
+    save_tensors(path, ippo().policy_state(), kind="policy", metadata=metadata)
+    with pytest.raises(UserError, match=r"100.safetensors: unknown map 'fake'"):
+        read_policy(path)
 
 
 def test_policy_of_another_algorithm_is_refused():

@@ -220,7 +220,7 @@ def test_a_probability_above_one_is_refused():
 
 
 def test_a_policy_of_another_map_is_refused():
-    with pytest.raises(ValueError, match=r"agent\.encoder\.weight: found shape \[8, 9\], expected \[any, 10\]"):
+    with pytest.raises(ValueError, match=r"agent\.encoder\.weight: found shape \[8, 9\], expected \[8, 10\]"):
         QMIXPolicy(learner().parameters, dataclasses.replace(SPEC, obs_size=4), 0.0)
 
 

@@ -10,18 +10,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from browser import open_browser
 from PIL import Image
 
 from dm2 import cli
 from dm2.backends import env_spec
-from dm2.config import IPPOSettings, QMIXSettings, QuirkSettings, RMAPPOSettings
+from dm2.config import IPPOSettings, QMIXSettings, QuirkSettings, RMAPPOSettings, RunSettings
+from dm2.distribution_matching import DistributionMatching
 from dm2.errors import UserError
 from dm2.ippo import IPPO
 from dm2.qmix import QMIX
 from dm2.recording import Recording, replay
 from dm2.rmappo import RMAPPO
 from dm2.scripted import RandomPolicy
+from dm2.scripts.watch import battles_of_run
+from dm2.storage import load_tensors, save_tensors
 from dm2.watch import ENGINE_LABEL, Thoughts, record_battles, write_animation, write_viewer
 
 SPEC = env_spec("simulator", "3m")
@@ -174,6 +178,56 @@ def test_what_cannot_be_watched_is_one_line(arguments, message, tmp_path, monkey
     assert message in shown
     assert len(shown.splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+def policy_file(path: Path, algorithm: str, **changed: torch.Tensor | None) -> Path:
+    """A last policy with all its judges as a run writes it; tensors changed by name, None for left out."""
+    spoken = {"reward": "mixed", "discriminator": {"hidden_size": 8}, "demonstrations": {"expert": "ippo"}}
+    run = RunSettings.model_validate(
+        {"scale": "test", "map_name": "3m", "condition": "test", "seed": 0, "algorithm": algorithm}
+        | {"env_steps": 10, "evaluation_interval": 10, "evaluation_episodes": 1, algorithm: {"hidden_size": 8}}
+        | (spoken if algorithm == "ippo" else {})
+    )
+    learner = DistributionMatching(SPEC, run, None) if algorithm == "ippo" else LEARNERS[algorithm]()
+    tensors = learner.policy_state() | (learner.judges_state() if algorithm == "ippo" else {})
+    tensors = {name: tensor for name, tensor in (tensors | changed).items() if tensor is not None}
+    metadata = {"percent": 100, "env_steps": 10, "settings": run.model_dump(mode="json")}
+    save_tensors(path, tensors, kind="policy", metadata=metadata)
+    return path
+
+
+MALFORMED = {
+    "missing": lambda tensor: None,
+    "a row short": lambda tensor: tensor[:-1],
+    "a column short": lambda tensor: tensor[..., :-1],
+    "an axis too many": lambda tensor: tensor[None],
+    "one number": lambda tensor: tensor.flatten()[0],
+    "whole numbers": lambda tensor: tensor.long(),
+    "not finite": lambda tensor: torch.full_like(tensor, torch.nan),
+}
+
+
+@pytest.mark.parametrize("algorithm", LEARNERS)
+def test_a_policy_file_with_a_malformed_tensor_is_refused_by_file_and_name(algorithm, tmp_path):
+    whole = policy_file(tmp_path / "whole.safetensors", algorithm)
+    assert len(battles_of_run(whole, 1, 0)[2]) == 1
+    for name, tensor in load_tensors(whole, kind="policy")[0].items():
+        for fault, malformed in MALFORMED.items():
+            if (name, fault) == ("discriminator.parameters", "missing"):
+                continue  # as in the policies before the last one
+            path = policy_file(tmp_path / "100.safetensors", algorithm, **{name: malformed(tensor)})
+            owner = re.escape(name.partition(".")[0])  # of two tensors that do not fit together either is named
+            with pytest.raises(UserError, match=rf"100\.safetensors: .*{owner}\..*expected") as refused:
+                battles_of_run(path, 1, 0)
+            assert re.search(r"found|' is ", str(refused.value)), fault
+
+
+def test_a_malformed_discriminator_is_one_line_to_whoever_watches(tmp_path, monkeypatch, capsys):
+    path = policy_file(tmp_path / "100.safetensors", "ippo", **{"discriminator.parameters": torch.zeros(3, 5)})
+    assert dm2_watch(monkeypatch, path, "--output", tmp_path / "x.html") == 1
+    shown = capsys.readouterr().err
+    assert "100.safetensors: discriminator.parameters: found shape [3, 5], expected [3, 329]" in " ".join(shown.split())
+    assert len(shown.splitlines()) == 1
 
 
 @pytest.mark.browser

@@ -6,6 +6,7 @@ game through oxwhirl/smac (dm2/backends/starcraft2.py).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -59,6 +60,34 @@ class BatchedEnv(Protocol):
 
     def step(self, actions: np.ndarray) -> None:
         """Play one environment step with actions, int64 [E, A]; those of finished battles are ignored."""
+
+
+def check_actions(
+    env: BatchedEnv, actions: np.ndarray, first_unavailable: Callable[[np.ndarray], tuple[int, int]]
+) -> None:
+    """Refuse actions that the battles cannot be stepped with.
+
+    Args:
+        env: the battles.
+        actions: what `BatchedEnv.step` was given.
+        first_unavailable: finds battle and agent of an unavailable action among the running battles; (-1, -1) if all
+            are available. It is asked once shape and type are right.
+
+    Raises:
+        ValueError: wrong shape or type, or an action that is not available, naming battle and agent.
+        RuntimeError: no battle is running.
+    """
+    expected = (env.n_battles, env.spec.n_agents)
+    if actions.shape != expected or actions.dtype != np.int64:
+        raise ValueError(f"actions: expected int64 {expected}, found {actions.dtype} {actions.shape}")
+    if not env.active.any():
+        raise RuntimeError("every battle has ended: call reset() before step()")
+    battle, agent = first_unavailable(actions)
+    if battle >= 0:
+        available = np.flatnonzero(env.avail_actions[battle, agent]).tolist()
+        raise ValueError(
+            f"battle {battle}, agent {agent}: action {actions[battle, agent]} is not available; available: {available}"
+        )
 
 
 def check_backend(backend: str) -> None:

@@ -25,7 +25,7 @@ from functools import cache
 
 import numpy as np
 
-from dm2.backends import EnvSpec
+from dm2.backends import EnvSpec, check_actions
 from dm2.backends.installation import game_builds, require_installation
 from dm2.backends.starcraft2_worker import DIFFICULTY, RESET, Played, import_smac, serve
 from dm2.errors import UserError
@@ -218,7 +218,7 @@ class StarCraft2Battles:
             RuntimeError: no battle is running.
             UserError: a game was lost too often.
         """
-        self._check(actions)
+        check_actions(self, actions, self._first_unavailable)
         self.reward[:] = 0.0
         running = np.flatnonzero(self.active).tolist()
         for battle in running:
@@ -250,19 +250,8 @@ class StarCraft2Battles:
             f"{game.last_words()}"
         )
 
-    def _check(self, actions: np.ndarray) -> None:
-        expected = (self.n_battles, self.spec.n_agents)
-        if actions.shape != expected or actions.dtype != np.int64:
-            raise ValueError(f"actions: expected int64 {expected}, found {actions.dtype} {actions.shape}")
-        if not self.active.any():
-            raise RuntimeError("every battle has ended: call reset() before step()")
+    def _first_unavailable(self, actions: np.ndarray) -> tuple[int, int]:
         known = (actions >= 0) & (actions < self.spec.n_actions)
         chosen = np.take_along_axis(self.avail_actions, np.where(known, actions, 0)[..., None], axis=2)[..., 0]
-        wrong = self.active[:, None] & ~(chosen & known)
-        if wrong.any():
-            battle, agent = np.argwhere(wrong)[0].tolist()
-            available = np.flatnonzero(self.avail_actions[battle, agent]).tolist()
-            raise ValueError(
-                f"battle {battle}, agent {agent}: action {actions[battle, agent]} is not available;"
-                f" available: {available}"
-            )
+        wrong = np.argwhere(self.active[:, None] & ~(chosen & known))
+        return tuple(wrong[0].tolist()) if len(wrong) else (-1, -1)

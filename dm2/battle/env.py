@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dm2.backends import EnvSpec
+from dm2.backends import EnvSpec, check_actions
 from dm2.battle import kernel
 from dm2.battle.scenario import World, load_scenario
 
@@ -101,26 +101,15 @@ class BattleEnv:
             ValueError: wrong shape or type, or an action that is not available, naming battle and agent.
             RuntimeError: no battle is running.
         """
-        self._check(actions)
+        check_actions(self, actions, self._first_unavailable)
         self._actions[:] = actions
         self._helpers.wake()
         kernel.step_battles(*self._shared, False)
         while not kernel.all_played(self.battles, self._board):
             time.sleep(0)  # a helper has no processor: give way
 
-    def _check(self, actions: np.ndarray) -> None:
-        expected = (self.n_battles, self.spec.n_agents)
-        if actions.shape != expected or actions.dtype != np.int64:
-            raise ValueError(f"actions: expected int64 {expected}, found {actions.dtype} {actions.shape}")
-        if not self.active.any():
-            raise RuntimeError("every battle has ended: call reset() before step()")
-        battle, agent = kernel.first_unavailable(self.battles, actions)
-        if battle >= 0:
-            available = np.flatnonzero(self.avail_actions[battle, agent]).tolist()
-            raise ValueError(
-                f"battle {battle}, agent {agent}: action {actions[battle, agent]} is not available;"
-                f" available: {available}"
-            )
+    def _first_unavailable(self, actions: np.ndarray) -> tuple[int, int]:
+        return kernel.first_unavailable(self.battles, actions)
 
 
 class Helpers:

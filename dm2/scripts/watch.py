@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +12,11 @@ from dm2.errors import UserError
 from dm2.scripts import options
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dm2.policies import PolicyFile
     from dm2.recording import Recording
+    from dm2.rollout import Episodes
     from dm2.watch import Thoughts
 
 ENDINGS = (".html", ".gif", ".mp4", ".json")
@@ -105,10 +109,9 @@ def battles_of_run(
         The recording, who plays, and the policy's thoughts in each battle.
 
     Raises:
-        UserError: the policy cannot be read, or not be sampled from.
+        UserError: the policy or its judges cannot be used, or it not be sampled from.
     """
     from dm2.config import ALGORITHMS
-    from dm2.discriminator import stored_logits
     from dm2.policies import read_policy
     from dm2.watch import record_battles
 
@@ -119,18 +122,29 @@ def battles_of_run(
             f"--stochastic: {source} is of {run.algorithm}, which has no probabilities to sample from; leave it out"
         )
     title = f"{run.condition}, seed {run.seed}, {trained.percent} %{', sampled' if stochastic else ''}"
-    judge = None
-    if trained.discriminators is not None and run.discriminator is not None:
-        judge = partial(stored_logits, trained.discriminators, settings=run.discriminator)
     recording, thoughts = record_battles(
         trained.policy,
         run.map_name,
         seed,
         episodes,
         regeneration_pays=run.quirks.regeneration_pays,
-        discriminators=judge,
+        discriminators=_judge(trained),
     )
     return recording, title, thoughts
+
+
+def _judge(trained: PolicyFile) -> Callable[[Episodes], Tensor] | None:
+    """What the discriminators of a policy file say of episodes; None if it holds none."""
+    from dm2.discriminator import stored_logits
+
+    if trained.discriminators is None or trained.settings.discriminator is None:
+        return None
+    try:
+        return stored_logits(trained.discriminators, trained.spec, trained.settings.discriminator)
+    except ValueError as error:
+        raise UserError(
+            f"{trained.path}: {error}; the file's discriminators are not those of its run: train it again"
+        ) from error
 
 
 def _policy_file(source: Path) -> Path:
