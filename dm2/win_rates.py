@@ -29,6 +29,9 @@ _PUBLISHED_AS = {
     "attack-nearest heuristic (smac heuristic_ai)": "heuristic",
     "mappo": "rmappo",
 }
+QUANTITIES = ["return_mean", "episode_length_mean", "dead_allies_mean", "dead_enemies_mean"]
+"""What the tables tell beside the win rate, under the names of metrics.csv."""
+_OURS = ["map_name", "team", "simulator", *QUANTITIES, "n"]
 _BATTLES_AT_ONCE = 64  # what an evaluation keeps of the largest maps fits into memory
 
 
@@ -46,31 +49,32 @@ def published(path: Path) -> pd.DataFrame:
 
 
 def scripted(battles: int, seed: int) -> pd.DataFrame:
-    """Win rates of the scripted teams on every map: columns map_name, team, simulator, n (battles)."""
+    """How the scripted teams fare on every map: map_name, team, simulator (win rate), QUANTITIES, n (battles)."""
     rows = []
     for map_name in map_data().maps:
         for team in SCRIPTED_POLICIES:
             policy = scripted_policy(team, env_spec("simulator", map_name))
             seeds = range(seed, seed + max(battles // _BATTLES_AT_ONCE, 1))
             n = min(battles, _BATTLES_AT_ONCE)
-            won = [evaluate(policy, "simulator", map_name, each, n).win_rate for each in seeds]
-            rows.append((map_name, team, float(np.mean(won)), n * len(won)))
-    return pd.DataFrame(rows, columns=["map_name", "team", "simulator", "n"])
+            played = pd.DataFrame([evaluate(policy, "simulator", map_name, each, n) for each in seeds])
+            rows.append((map_name, team, *played[["win_rate", *QUANTITIES]].mean(), n * len(played)))
+    return pd.DataFrame(rows, columns=_OURS)
 
 
 def trained(curves: pd.DataFrame) -> pd.DataFrame:
-    """Win rates of trained teams: of a run the mean of its last evaluations, of several seeds the median.
+    """How trained teams fare: of a run the mean of its last evaluations, of several seeds the median.
 
     Args:
         curves: as `dm2.results.learning_curves` reads them.
 
     Returns:
-        Columns map_name, team (the condition), simulator, n (runs).
+        Columns map_name, team (the condition), simulator (win rate), QUANTITIES, n (runs).
     """
     last = curves.sort_values("env_steps").groupby(["map_name", "condition", "seed"]).tail(FINAL_EVALUATIONS)
-    runs = last.groupby(["map_name", "condition", "seed"]).win_rate.mean()
-    table = runs.groupby(level=["map_name", "condition"]).agg(["median", "count"]).reset_index()
-    return table.set_axis(["map_name", "team", "simulator", "n"], axis=1)
+    runs = last.groupby(["map_name", "condition", "seed"])[["win_rate", *QUANTITIES]].mean()
+    conditions = runs.groupby(level=["map_name", "condition"])
+    table = conditions.median().assign(n=conditions.size()).reset_index()
+    return table.set_axis(_OURS, axis=1)
 
 
 def beside_published(ours: Sequence[pd.DataFrame], path: Path) -> pd.DataFrame:
@@ -104,8 +108,7 @@ def curves_of(runs: Sequence[Path]) -> pd.DataFrame:
     """The evaluations of runs; none without runs."""
     if runs:
         return learning_curves(runs)
-    columns = ["map_name", "condition", "seed", "env_steps", "win_rate"]
-    return pd.DataFrame(columns=[*columns, "episode_length_mean", "dead_allies_mean", "dead_enemies_mean"])
+    return pd.DataFrame(columns=["map_name", "condition", "seed", "env_steps", "win_rate", *QUANTITIES])
 
 
 def scatter(table: pd.DataFrame) -> Figure:
