@@ -31,6 +31,9 @@ _PUBLISHED_AS = {
     "attack-nearest heuristic (smac heuristic_ai)": "heuristic",
     "mappo": "rmappo",
 }
+QUANTITIES = ["return_mean", "episode_length_mean", "dead_allies_mean", "dead_enemies_mean"]
+"""What the tables tell beside the win rate, under the names of metrics.csv."""
+_OURS = ["map_name", "team", "simulator", *QUANTITIES, "n"]
 _BATTLES_AT_ONCE = 64  # what an evaluation keeps of the largest maps fits into memory
 
 
@@ -48,35 +51,35 @@ def published(path: Path) -> pd.DataFrame:
 
 
 def scripted(battles: int, seed: int) -> pd.DataFrame:
-    """Win rates of the scripted teams on every map: columns map_name, team, simulator, n (battles)."""
+    """How the scripted teams fare on every map: map_name, team, simulator (win rate), QUANTITIES, n (battles)."""
     rows = []
     for map_name in map_data().maps:
         for team in SCRIPTED_POLICIES:
             policy = scripted_policy(team, env_spec("simulator", map_name))
             seeds = range(seed, seed + max(battles // _BATTLES_AT_ONCE, 1))
             n = min(battles, _BATTLES_AT_ONCE)
-            won = [evaluate(policy, "simulator", map_name, each, n).win_rate for each in seeds]
-            rows.append((map_name, team, float(np.mean(won)), n * len(won)))
-    return pd.DataFrame(rows, columns=["map_name", "team", "simulator", "n"])
+            played = pd.DataFrame([evaluate(policy, "simulator", map_name, each, n) for each in seeds])
+            rows.append((map_name, team, *played[["win_rate", *QUANTITIES]].mean(), n * len(played)))
+    return pd.DataFrame(rows, columns=_OURS)
 
 
 def trained(curves: pd.DataFrame, paper_curves: pd.DataFrame) -> pd.DataFrame:
-    """Win rates of trained teams: of a run the mean of its last evaluations, of several seeds the median.
+    """How trained teams fare: of a run the mean of its last evaluations, of several seeds the median.
 
     Args:
         curves: as `dm2.results.learning_curves` gives them.
         paper_curves: `results/paper/paper_curves.csv`.
 
     Returns:
-        Columns map_name, team (the condition), simulator, n (runs), env_steps (of the longest run) and paper (the
-        paper's win rate after so many env steps; NaN where its figures do not show it).
+        Columns map_name, team (the condition), simulator (win rate), QUANTITIES, n (runs), env_steps (of the longest
+        run) and paper (the paper's win rate after so many env steps; NaN where its figures do not show it).
     """
-    runs = ["map_name", "condition", "seed"]
-    last = curves.sort_values("env_steps").groupby(runs).tail(FINAL_EVALUATIONS)
-    ends = last.groupby(runs).agg(win_rate=("win_rate", "mean"), env_steps=("env_steps", "max"))
-    teams = ends.groupby(level=["map_name", "condition"])
-    table = teams.agg(simulator=("win_rate", "median"), n=("win_rate", "count"), env_steps=("env_steps", "max"))
-    table = table.reset_index().rename(columns={"condition": "team"})
+    key = ["map_name", "condition", "seed"]
+    runs = curves.sort_values("env_steps").groupby(key).tail(FINAL_EVALUATIONS).groupby(key)
+    ends = runs[["win_rate", *QUANTITIES]].mean().assign(env_steps=runs.env_steps.max())
+    conditions = ends.groupby(level=["map_name", "condition"])
+    table = conditions.median().assign(n=conditions.size(), env_steps=conditions.env_steps.max()).reset_index()
+    table = table.rename(columns={"condition": "team", "win_rate": "simulator"})[[*_OURS, "env_steps"]]
     shown = [paper_curve(paper_curves, str(row.map_name), str(row.team)) for row in table.itertuples()]
     table["paper"] = [
         np.interp(steps, curve.env_steps, curve.win_rate) if len(curve) else np.nan

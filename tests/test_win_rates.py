@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dm2.win_rates import beside_published, lengths_and_losses, published, scatter, trained
+from dm2.win_rates import QUANTITIES, beside_published, lengths_and_losses, published, scatter, trained
 
 STARCRAFT2 = Path(__file__).parents[1] / "results" / "starcraft2"
 
@@ -16,12 +16,11 @@ STARCRAFT2 = Path(__file__).parents[1] / "results" / "starcraft2"
 def curves(seeds: int = 3) -> pd.DataFrame:
     """Runs of QMIX on 3m with 12 evaluations each, the first two of which are lost."""
     rows = [
-        ("3m", "qmix", seed, 1000 * k, 0.0 if k < 2 else 0.1 * seed, 20.0 + k, 2.0, 1.0)
+        ("3m", "qmix", seed, 1000 * k, 0.0 if k < 2 else 0.1 * seed, 5.0 + seed, 20.0 + k, 2.0, 1.0)
         for seed in range(1, seeds + 1)
         for k in range(12)
     ]
-    columns = ["map_name", "condition", "seed", "env_steps", "win_rate"]
-    return pd.DataFrame(rows, columns=[*columns, "episode_length_mean", "dead_allies_mean", "dead_enemies_mean"])
+    return pd.DataFrame(rows, columns=["map_name", "condition", "seed", "env_steps", "win_rate", *QUANTITIES])
 
 
 def paper_curves(condition: str) -> pd.DataFrame:
@@ -42,6 +41,7 @@ def test_a_trained_team_counts_by_its_last_ten_evaluations_and_the_median_of_its
     row = trained(curves(), paper_curves("qmix")).iloc[0]
     assert (row.map_name, row.team, row.n) == ("3m", "qmix", 3)
     assert row.simulator == pytest.approx(0.2)
+    assert row[QUANTITIES].tolist() == pytest.approx([7.0, 26.5, 2.0, 1.0])  # lengths of the last ten: 22 to 31
 
 
 def test_a_trained_team_stands_beside_the_papers_after_as_many_env_steps() -> None:

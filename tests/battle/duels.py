@@ -8,7 +8,19 @@ from dm2.battle import BattleEnv
 from dm2.battle.duels import EAST, NORTH, SOUTH, STOP, WEST, duel, harmless
 from dm2.battle.scenario import World
 
-__all__ = ["EAST", "NORTH", "SOUTH", "STOP", "WEST", "act", "duel", "harmless", "open_battle", "random_actions"]
+__all__ = [
+    "EAST",
+    "NORTH",
+    "SOUTH",
+    "STOP",
+    "WEST",
+    "act",
+    "duel",
+    "harmless",
+    "open_battle",
+    "place",
+    "random_actions",
+]
 
 
 def open_battle(world: World, n_battles: int = 1, seed: int = 0) -> BattleEnv:
@@ -22,6 +34,11 @@ def act(env: BattleEnv, action: int) -> None:
     """Every living agent takes `action` if it can, else stops."""
     wanted = np.where(env.avail_actions[:, :, action], action, STOP)
     env.step(np.where(env.avail_actions[:, :, 0], 0, wanted).astype(np.int64))
+
+
+def place(env: BattleEnv, unit: int, x: float, y: float) -> None:
+    """Put a unit of the first battle somewhere else."""
+    env.battles.x[0, unit], env.battles.y[0, unit] = x, y
 
 
 def random_actions(env: BattleEnv, generator: np.random.Generator) -> np.ndarray:

@@ -1,0 +1,320 @@
+"""How units obey, notice, choose, turn, walk and fire: one rule of docs/simulator.md each."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from dm2.battle import BattleEnv
+from dm2.battle.kernel import NO_ORDER, NOBODY
+from dm2.battle.scenario import load_scenario
+from tests.battle.duels import EAST, NORTH, SOUTH, STOP, WEST, act, duel, harmless, open_battle, place, random_actions
+
+FIRST, SECOND = 6, 7  # attacks on the first and on the second enemy
+
+
+# --- orders ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("loops", "way"), [(1, 0.140625), (8, 1.125), (16, 2.0)])
+@pytest.mark.parametrize(("action", "dx", "dy"), [(NORTH, 0, 1), (SOUTH, 0, -1), (EAST, 1, 0), (WEST, -1, 0)])
+def test_a_move_starts_at_full_speed_and_ends_after_two_map_units(
+    action: int, dx: int, dy: int, loops: int, way: float
+) -> None:
+    env = open_battle(harmless(duel({"Marine": 1}, {"Marine": 1}, loops_per_step=loops)))
+    act(env, action)
+    assert (env.battles.x[0, 0], env.battles.y[0, 0]) == (9 + dx * way, 16 + dy * way)
+    assert (env.battles.units["order"][0, 0] == NO_ORDER) == (way == 2)
+
+
+def test_an_attack_order_follows_its_target_and_takes_no_other() -> None:
+    env = open_battle(harmless(duel({"Marine": 1}, {"Marine": 2})))
+    place(env, 1, 11.0, 17.0)  # nearer
+    place(env, 2, 14.5, 16.0)
+    act(env, STOP)
+    env.battles.units["health"][0, 2] = 1000
+    for _ in range(8):
+        place(env, 2, env.battles.x[0, 2] + 0.5, 16.0)
+        env.step(np.array([[SECOND]]))
+    assert env.battles.units["health"][0, 1] == 45
+    assert env.battles.units["health"][0, 2] <= 1000 - 4 * 6
+    assert env.battles.x[0, 0] >= env.battles.x[0, 2] - 5.75 > 9
+
+
+def test_an_agent_whose_target_has_died_stands_idle() -> None:
+    env = open_battle(harmless(duel({"Marine": 1}, {"Marine": 2}, loops_per_step=64)))
+    place(env, 1, 13.0, 16.0)
+    place(env, 2, 13.0, 17.0)
+    env.battles.units["health"][0, 1] = 6
+    act(env, STOP)
+    act(env, FIRST)
+    assert env.battles.units["alive"][0].tolist() == [True, False, True]
+    assert env.battles.units["health"][0, 2] == 45
+    assert (env.battles.x[0, 0], env.battles.units["order"][0, 0]) == (9, NO_ORDER)
+
+
+def test_a_walk_after_the_shot_leaves_the_cooldown_running() -> None:
+    env = open_battle(harmless(duel({"Stalker": 1}, {"Zealot": 1}, enemy_spawn=(14.0, 16.0), loops_per_step=1)))
+    while env.battles.units["missile_target"][0, 0] == NOBODY:
+        act(env, FIRST)
+    left = env.battles.units["cooldown"][0, 0]
+    act(env, WEST)  # cuts the backswing
+    assert left > 20
+    assert env.battles.units["cooldown"][0, 0] == left - 1
+    assert 9 - env.battles.x[0, 0] == pytest.approx(2.9531 / 16, abs=1 / 4096)
+
+
+# --- the enemies' attack-move ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("enemy", "scan_range"), [("Marine", 5.5), ("Stalker", 6.5), ("Zealot", 5), ("Hydralisk", 5.5)]
+)
+@pytest.mark.parametrize("side", [-1, 1])  # in front, behind
+def test_enemies_notice_within_their_scan_range_all_round(enemy: str, scan_range: float, side: int) -> None:
+    for beyond in (-0.01, 0.01):
+        world = duel({"Marine": 1}, {enemy: 1}, loops_per_step=1)
+        env = open_battle(world)
+        free = scan_range + beyond
+        place(env, 0, 23 + side * (free + world.kinds["radius"].sum()), 16)
+        act(env, STOP)
+        assert env.battles.units["target"][0, 1] == (0 if beyond < 0 else NOBODY)
+
+
+@pytest.mark.parametrize(("distance", "swaps"), [(1.05, True), (1.5, False)])  # a Zealot reaches 1.1
+def test_a_target_walked_to_is_swapped_only_for_one_in_reach(distance: float, swaps: bool) -> None:
+    env = open_battle(duel({"Zealot": 2}, {"Zealot": 1}, loops_per_step=1))
+    place(env, 0, 18.0, 16.0)
+    place(env, 1, 10.0, 16.0)
+    act(env, STOP)
+    assert env.battles.units["target"][0, 2] == 0
+    place(env, 1, env.battles.x[0, 2], 16.0 + distance)
+    act(env, STOP)
+    assert env.battles.units["target"][0, 2] == int(swaps)
+
+
+def test_a_hit_enemy_without_a_target_turns_on_its_attacker_and_calls_comrades_within_four() -> None:
+    env = open_battle(harmless(duel({"Marine": 2}, {"Marine": 4}, loops_per_step=1)))
+    place(env, 0, 9.0, 16.0)
+    place(env, 1, 9.0, 28.0)
+    for unit, (x, y) in enumerate([(14.0, 16.0), (14.0, 19.99), (18.01, 16.0), (14.0, 13.0)], start=2):
+        place(env, unit, x, y)
+    act(env, STOP)
+    targets = env.battles.units["target"][0]
+    targets[5] = 1  # this one has somebody
+    while env.battles.units["health"][0, 2] == 45:
+        assert targets[2:].tolist() == [NOBODY, NOBODY, NOBODY, 1]
+        env.step(np.array([[FIRST, STOP]]))
+    assert targets[2:].tolist() == [0, 0, NOBODY, 1]
+    while env.battles.units["health"][0, 5] == 45:
+        env.step(np.array([[FIRST + 3, STOP]]))
+    assert targets[5] == 1
+
+
+def test_enemies_walk_to_the_agents_start_and_fight_on_from_there() -> None:
+    env = open_battle(duel({"Marine": 1}, {"Marine": 1}, loops_per_step=1))
+    place(env, 0, 30.0, 30.0)
+    for _ in range(101):  # 14 map units at 0.140625
+        act(env, STOP)
+    assert (env.battles.x[0, 1], env.battles.y[0, 1]) == (9, 16)
+    place(env, 0, 15.0, 16.0)  # within its scan range
+    act(env, STOP)
+    assert env.battles.units["target"][0, 1] == 0
+    place(env, 0, env.battles.x[0, 1] + 0.75 + 20.99, 16.0)
+    act(env, STOP)
+    assert env.battles.units["target"][0, 1] == 0  # it follows
+    place(env, 0, env.battles.x[0, 1] + 0.75 + 21.01, 16.0)
+    act(env, STOP)
+    assert env.battles.units["target"][0, 1] == NOBODY
+    for _ in range(5):
+        act(env, STOP)
+    assert env.battles.x[0, 1] == 9  # it went back
+
+
+def test_battles_begin_with_enemies_up_to_two_loops_under_way() -> None:
+    env = BattleEnv("3m", 64, 0)
+    env.reset()
+    walked = (env.world.kinds["spawn_x"][3:] - env.battles.x[:, 3:]).max(axis=1) / 0.140625
+    assert sorted(set(walked)) == [0, 1, 2]
+    assert np.bincount(walked.astype(int)).min() > 64 / 6
+
+
+# --- turning and firing ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("degrees", "loops"), [(0, 1), (73, 1), (75, 2), (136, 2), (137, 3), (180, 3)])
+def test_units_turn_62_degrees_a_loop_and_fire_within_eleven(degrees: float, loops: int) -> None:
+    env = open_battle(harmless(duel({"Marine": 1}, {"Marine": 1}, enemy_spawn=(14.0, 16.0), loops_per_step=1)))
+    angle = math.radians(degrees)
+    env.battles.units["facing_x"][0, 0], env.battles.units["facing_y"][0, 0] = math.cos(angle), math.sin(angle)
+    turned = 0
+    while env.battles.units["shots"][0, 0] == 0:
+        act(env, FIRST)
+        turned += 1
+    assert turned == loops
+
+
+@pytest.mark.parametrize(("beyond", "fires"), [(0.99, True), (1.01, False)])
+def test_a_begun_attack_holds_its_place_and_survives_its_target_being_one_farther(beyond: float, fires: bool) -> None:
+    env = open_battle(duel({"Zealot": 1}, {"Stalker": 1}, enemy_spawn=(15.0, 16.0), loops_per_step=1))
+    act(env, STOP)
+    assert env.battles.units["shots"][0, 1] == 1  # winding up, 2.67 loops
+    place(env, 0, 15.0 - 7.125 - beyond, 16.0)
+    for _ in range(3):
+        act(env, STOP)
+    assert (env.battles.units["missile_target"][0, 1] == 0) == fires
+    assert (env.battles.x[0, 1] == 15.0) == fires
+    assert (env.battles.units["cooldown"][0, 1] > 0) == fires  # assumed: what was not fired costs nothing
+
+
+def test_a_missile_follows_its_target_and_is_lost_with_it() -> None:
+    env = open_battle(harmless(duel({"Stalker": 2}, {"Zealot": 2}, loops_per_step=1)))
+    for unit, x, y in ((0, 9.0, 15.0), (1, 9.0, 17.0), (2, 13.0, 16.0), (3, 13.0, 19.0)):
+        place(env, unit, x, y)
+    act(env, STOP)
+    units = env.battles.units
+    while (units["missile_target"][0, :2] != 2).any():
+        act(env, FIRST)
+    place(env, 2, 15.5, 16.0)  # beyond their reach
+    units["shield"][0, 2], units["health"][0, 2] = 0, 12
+    for _ in range(8):
+        act(env, STOP)
+    assert not units["alive"][0, 2]
+    assert (units["missile_target"][0, :2] == NOBODY).all()
+    assert units["health"][0, 3] + units["shield"][0, 3] == 150
+
+
+def test_shots_of_one_loop_may_all_go_into_the_same_target() -> None:
+    env = open_battle(harmless(duel({"Marine": 2}, {"Marine": 2}, enemy_spawn=(14.0, 16.0), loops_per_step=1)))
+    env.battles.units["health"][0, 2] = 6
+    while env.battles.units["alive"][0, 2]:
+        act(env, FIRST)
+    assert (env.battles.units["cooldown"][0, :2] > 10).all()  # both have fired
+    assert env.battles.units["health"][0, 3] == 45
+
+
+def test_a_zealots_second_hit_comes_448_loops_after_the_first_and_is_lost_with_the_target() -> None:
+    env = open_battle(harmless(duel({"Zealot": 1}, {"Marine": 2}, loops_per_step=1)))
+    place(env, 1, 9.9, 16.0)
+    place(env, 2, 9.0, 16.9)
+    act(env, STOP)
+    health = env.battles.units["health"][0]
+    left = []
+    for _ in range(6):
+        act(env, FIRST)
+        left.append(float(health[1]))
+    assert left == [37] * 5 + [29]
+    health[1] = 8
+    for _ in range(30):
+        act(env, FIRST)
+    assert health[1:].tolist() == [0, 45]
+
+
+def test_a_hit_takes_half_a_point_at_least() -> None:
+    world = harmless(duel({"Marine": 1}, {"Zealot": 1}, enemy_spawn=(14.0, 16.0)))
+    world.kinds["armour"][1] = 100
+    env = open_battle(world)
+    env.battles.units["shield"][0, 1] = 0
+    act(env, FIRST)
+    assert env.battles.units["health"][0, 1] == 99.5
+
+
+@pytest.mark.parametrize(("unit", "per_loop"), [("Zergling", 70 / 4096), ("Marine", 0.0), ("Zealot", 0.0)])
+def test_zerg_alone_regain_health(unit: str, per_loop: float) -> None:
+    env = open_battle(harmless(duel({"Marine": 1}, {unit: 1})))
+    env.battles.units["health"][0, 1] = 10
+    act(env, STOP)
+    assert env.battles.units["health"][0, 1] == 10 + 8 * per_loop
+
+
+# --- moving and bumping ----------------------------------------------------------------------------------------------
+
+
+def test_positions_are_multiples_of_a_4096th() -> None:
+    env = BattleEnv("2s3z", 4, 0)
+    env.reset()
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        env.step(random_actions(env, generator))
+        for places in (env.battles.x, env.battles.y):
+            np.testing.assert_array_equal(places * 4096, np.round(places * 4096))
+    assert (env.battles.x != env.world.kinds["spawn_x"]).mean() > 0.9
+
+
+def test_idle_comrades_step_aside_and_fighters_and_enemies_do_not() -> None:
+    for who in ("idle", "fighter", "enemy"):
+        env = open_battle(harmless(duel({"Marine": 2}, {"Marine": 1}, enemy_spawn=(15.0, 16.0))))
+        place(env, 0, 9.0, 16.0)
+        place(env, 1, 10.5, 16.0)
+        if who == "enemy":
+            place(env, 1, 2.0, 16.0)
+            place(env, 2, 10.5, 16.0)
+        env.battles.units["health"][0, 2] = 1000
+        act(env, STOP)
+        for _ in range(2):
+            env.step(np.array([[EAST, FIRST if who == "fighter" else STOP]]))
+        in_the_way = 2 if who == "enemy" else 1
+        stayed = (env.battles.x[0, in_the_way], env.battles.y[0, in_the_way]) == (10.5, 16.0)
+        straight = (env.battles.x[0, 0], env.battles.y[0, 0]) == (9 + 2 * 1.125, 16)
+        assert (stayed, straight) == ((False, True) if who == "idle" else (True, False)), who
+
+
+def test_fighters_keep_their_place_to_the_last_digit() -> None:
+    env = open_battle(duel({"Stalker": 2}, {"Stalker": 2}, enemy_spawn=(14.0, 16.0)))
+    env.battles.units["health"][0] = 1e6
+    act(env, FIRST)
+    act(env, FIRST)
+    shots, x, y = (array[0].copy() for array in (env.battles.units["shots"], env.battles.x, env.battles.y))
+    for _ in range(21):
+        act(env, FIRST)
+    assert (env.battles.units["shots"][0] > shots + 3).all()
+    np.testing.assert_array_equal(env.battles.x[0], x)
+    np.testing.assert_array_equal(env.battles.y[0], y)
+
+
+def test_melee_attackers_walk_round_those_in_front() -> None:
+    env = open_battle(duel({"Marine": 1}, {"Zealot": 4}))
+    for k in range(4):
+        place(env, 1 + k, 11.0 + 0.8 * k, 16.0)
+    env.battles.units["health"][0, 0] = 1e6
+    for _ in range(12):
+        act(env, STOP)
+    distance = np.hypot(env.battles.x[0, 1:] - 9, env.battles.y[0, 1:] - 16)
+    assert (distance <= 0.1 + 0.5 + 0.375).all()
+
+
+def test_who_stands_behind_zealots_on_2s3z_loses_some_of_the_way() -> None:
+    env = BattleEnv("2s3z", 1, 0, world=load_scenario("2s3z", start_delay_loops=0))
+    env.reset()
+    kinds = env.world.kinds[5:]
+    for _ in range(2):
+        act(env, STOP)
+    way = np.hypot(env.battles.x[0, 5:] - kinds["spawn_x"], env.battles.y[0, 5:] - kinds["spawn_y"])
+    lost = 1 - way / (16 * kinds["speed"])
+    assert 0.125 <= lost[4] <= 0.35  # a Stalker behind two Zealots; in the real game an eighth to a quarter
+    assert (lost[:4] < 0.05).all()
+
+
+def test_a_colossus_walks_over_small_units() -> None:
+    env = open_battle(harmless(duel({"Colossus": 1}, {"Zergling": 1})))
+    place(env, 1, 11.0, 16.0)
+    for _ in range(3):
+        act(env, EAST)
+    assert (env.battles.x[0].tolist(), env.battles.y[0].tolist()) == ([9 + 3 * 1.125, 11.0], [16.0, 16.0])
+
+
+# --- SMAC's layer ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("distance", "offered", "seen"),
+    [(5.99, True, True), (6.01, False, True), (8.99, False, True), (9.01, False, False)],
+)
+def test_attacks_are_offered_within_six_and_units_seen_within_nine(distance: float, offered: bool, seen: bool) -> None:
+    env = open_battle(harmless(duel({"Marine": 1}, {"Zealot": 1})))
+    place(env, 1, 9 + distance, 16.0)
+    act(env, STOP)
+    assert env.avail_actions[0, 0, FIRST] == offered
+    assert bool(env.obs[0, 0, 4:10].any()) == seen
