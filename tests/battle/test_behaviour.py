@@ -177,9 +177,9 @@ def test_a_missile_follows_its_target_and_is_lost_with_it() -> None:
     units = env.battles.units
     while (units["missile_target"][0, :2] != 2).any():
         act(env, FIRST)
-    place(env, 2, 15.5, 16.0)  # beyond their reach
+    place(env, 2, 17.0, 16.0)  # beyond their reach, 7.125
     units["shield"][0, 2], units["health"][0, 2] = 0, 12
-    for _ in range(8):
+    for _ in range(10):
         act(env, STOP)
     assert not units["alive"][0, 2]
     assert (units["missile_target"][0, :2] == NOBODY).all()
