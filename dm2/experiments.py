@@ -9,7 +9,7 @@ condition, scale or key stops before anything runs.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import chain
@@ -22,6 +22,7 @@ from dm2.backends import BACKENDS
 from dm2.config import (
     ALGORITHMS,
     SCRIPTED_POLICIES,
+    Count,
     DemonstrationSource,
     Name,
     Percent,
@@ -152,6 +153,8 @@ class Scale(Settings):
     """Conditions run on each map with the first seed alone."""
     figures: tuple[Name, ...] = ()
     """Figures to draw, and nothing is run but what they show; none given: every figure and run."""
+    seeds_per_job: Count = 1
+    """Seeds of a condition that one job trains in one process; their results stay those of seeds trained alone."""
     defaults: Layer = Field(default_factory=dict)
     """Part of RunSettings that holds on every map at this scale."""
     maps: dict[str, Layer] = Field(default_factory=dict)
@@ -189,6 +192,15 @@ class Run:
     def directory(self, scale: str) -> str:
         """Where the run's files are, relative to the working directory."""
         return f"results/{scale}/runs/{self.map_name}/{self.condition}/seed-{self.seed}"
+
+
+@dataclass(frozen=True)
+class SeedGroups:
+    """Jobs that train the same seeds: one for each of the conditions on each of the maps."""
+
+    seeds: tuple[int, ...]
+    conditions: tuple[str, ...]
+    map_names: tuple[str, ...]
 
 
 class DemonstrationSettings(Settings):
@@ -312,6 +324,22 @@ class Matrix:
         """All runs, experts included; an expert that is also a learner is one run."""
         experts = [run for one in self.demonstrations.values() for run in one.experts]
         return tuple(dict.fromkeys([*self.learners, *experts]))
+
+    def seed_groups(self, conditions: Collection[str]) -> tuple[SeedGroups, ...]:
+        """All runs of some conditions, `seeds_per_job` seeds to a job; a condition's last job may have fewer."""
+        seeds: dict[tuple[str, str], list[int]] = {}
+        for run in self.runs:
+            if run.condition in conditions:
+                seeds.setdefault((run.condition, run.map_name), []).append(run.seed)
+        size = self.scale.seeds_per_job
+        maps: dict[tuple[tuple[int, ...], str], list[str]] = {}
+        for (condition, map_name), own in seeds.items():
+            for first in range(0, len(own), size):
+                maps.setdefault((tuple(own[first : first + size]), condition), []).append(map_name)
+        alike: dict[tuple[tuple[int, ...], tuple[str, ...]], list[str]] = {}
+        for (together, condition), names in maps.items():
+            alike.setdefault((together, tuple(names)), []).append(condition)
+        return tuple(SeedGroups(together, tuple(some), names) for (together, names), some in alike.items())
 
     @property
     def conditions_with_demonstrations(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The training loop of every algorithm: collect, learn, evaluate, keep policies, resume.
+"""The training loop of every algorithm, for one run or several seeds: collect, learn, evaluate, keep policies, resume.
 
     pretrain, if the learner does
     while env_steps < settings.env_steps:
@@ -11,6 +11,11 @@
 
 The loop holds no random state: what an episode draws depends on the seed and the episode's number, what an evaluation
 draws on the seed and the env step. A run that was killed and resumed thus ends with the numbers of one that was not.
+
+Several seeds of a condition may train in one process as a group: update by update in turn, each with its own learner,
+battles, logbook and files, so that a seed ends as it does alone, to the last bit. One that is finished takes no part.
+All are published when the last one is finished: a job that fails earlier has published nothing that a workflow would
+delete.
 """
 
 from __future__ import annotations
@@ -20,7 +25,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -37,7 +43,16 @@ from dm2.policies import read_policy
 from dm2.progress import ProgressReport
 from dm2.provenance import peak_memory_bytes, provenance
 from dm2.randomness import stream
-from dm2.resume import Identity, Logbook, Row, check_identity, forget_checkpoints, load_checkpoint, save_checkpoint
+from dm2.resume import (
+    Identity,
+    Logbook,
+    Row,
+    check_identity,
+    differences,
+    forget_checkpoints,
+    load_checkpoint,
+    save_checkpoint,
+)
 from dm2.rollout import Episodes, Policy, collect
 from dm2.storage import (
     RunDirectory,
@@ -183,34 +198,168 @@ def train(
         TrainingDiverged: a loss or parameter is not finite.
         StorageError: another process is on this run, another configuration started it, or a file cannot be used.
     """
-    run = RunDirectory(Path(run_directory))
+    run = RunToTrain(settings, Path(run_directory), fresh, on_evaluation)
+    train_group(
+        [run],
+        demonstrations=demonstrations,
+        threads=threads,
+        progress=progress,
+        checkpoint_minutes=checkpoint_minutes,
+        stall_minutes=stall_minutes,
+    )
+
+
+@dataclass(frozen=True)
+class RunToTrain:
+    """One run of a group.
+
+    Attributes:
+        settings: everything that its numbers depend on.
+        directory: where its files are; see `RunDirectory`.
+        fresh: forget an earlier start, or an earlier result, of the run.
+        on_evaluation: told all evaluations so far, after each and when a stopped run goes on.
+    """
+
+    settings: RunSettings
+    directory: Path
+    fresh: bool = False
+    on_evaluation: Callable[[Sequence[Row]], None] = lambda rows: None
+
+
+def train_group(
+    runs: Sequence[RunToTrain],
+    *,
+    demonstrations: Demonstrations | None = None,
+    threads: int = 1,
+    progress: bool = True,
+    checkpoint_minutes: float = 5.0,
+    stall_minutes: float = STALL_MINUTES,
+) -> None:
+    """Train runs that differ in their seed alone, each to its end as `train` does, in one process.
+
+    Args:
+        runs: at least one; those that are finished are left as they are.
+        demonstrations: of all runs, where the settings name their source.
+        threads: see `train`, as the arguments below.
+        progress: a bar is shown for a single run alone.
+        checkpoint_minutes: of all runs at once.
+        stall_minutes: of an update of all runs; the stacks are in the first one's log.
+
+    Raises:
+        SettingsError: the settings differ in more than the seed; besides, what `train` raises.
+    """
+    check_group([run.settings for run in runs])
     torch.set_num_threads(NETWORK_THREADS)
+    with ExitStack() as files:
+        opened = [open_training(run, demonstrations, threads, progress, len(runs) > 1, files) for run in runs]
+        trainings = [training for training in opened if training is not None]
+        if not trainings:
+            return
+        with StopSignals() as stop:
+            for training in trainings:
+                training.resume()
+            with watchdog(trainings[0].run.log, stall_minutes * 60.0) as alive:
+                train_to_the_end(trainings, stop, checkpoint_minutes * 60.0, alive)
+            absolutes = [training.absolute_metric() for training in trainings]
+        for training, absolute in zip(trainings, absolutes, strict=True):
+            training.publish(absolute)
+        for training in trainings:
+            training.close()
+
+
+def check_group(settings: Sequence[RunSettings]) -> None:
+    """Refuse to train runs as a group that are not seeds of one condition.
+
+    Raises:
+        SettingsError: their settings differ in more than the seed; the message names the keys.
+    """
+    first, *others = [one.model_dump(mode="json", exclude={"seed"}) for one in settings]
+    if differing := list(dict.fromkeys(line for other in others for line in differences(other, first))):
+        raise SettingsError(
+            f"settings of runs to train together: {'; '.join(differing)}. Only the seeds may differ: train other"
+            " conditions and maps by commands of their own"
+        )
+
+
+def open_training(
+    run_to_train: RunToTrain,
+    demonstrations: Demonstrations | None,
+    threads: int,
+    progress: bool,
+    in_a_group: bool,
+    files: ExitStack,
+) -> Training | None:
+    """Lock a run and prepare its training; None where it is finished. Lock and log stay open as long as `files`."""
+    settings, run = run_to_train.settings, RunDirectory(run_to_train.directory)
     spec = env_spec(settings.backend, settings.map_name)
     identity = run_identity(settings, spec, demonstrations)
     title = f"{settings.map_name} {settings.condition} seed {settings.seed}"
-    with run.locked(), ProgressReport(title, settings.env_steps, "env steps", enabled=progress, log=run.log) as report:
-        if fresh:
-            run.record.unlink(missing_ok=True)
-            forget_checkpoints(run)
-        if is_finished(run, settings, identity):
-            report.message(f"{run.path} is finished: nothing to do (--fresh trains it again)")
+    files.enter_context(run.locked())
+    report = files.enter_context(
+        ProgressReport(title, settings.env_steps, "env steps", enabled=progress, bar=not in_a_group, log=run.log)
+    )
+    if run_to_train.fresh:
+        run.record.unlink(missing_ok=True)
+        forget_checkpoints(run)
+    if is_finished(run, settings, identity):
+        report.message(f"{run.path} is finished: nothing to do (--fresh trains it again)")
+        return None
+    learner = build_learner(settings, spec, demonstrations)
+    env = make_env(
+        settings.backend,
+        settings.map_name,
+        learner.episodes_per_update,
+        settings.seed,
+        n_threads=threads,
+        regeneration_pays=settings.quirks.regeneration_pays,
+    )
+    return Training(settings, run, learner, env, identity, report, threads, run_to_train.on_evaluation)
+
+
+def train_to_the_end(
+    trainings: Sequence[Training],
+    stop: StopSignals,
+    checkpoint_seconds: float,
+    alive: Callable[[], None],
+) -> None:
+    """The loop of all runs; tells in each round that it is alive.
+
+    Args:
+        trainings: resumed; each leaves the loop when it is finished.
+        stop: asked in each round.
+        checkpoint_seconds: wall time between checkpoints.
+        alive: see `dm2.watchdog`.
+
+    Raises:
+        TrainingInterrupted: asked to stop; every run has a checkpoint.
+        TrainingDiverged: a loss or parameter is not finite.
+    """
+    going_on = list(trainings)
+    last_checkpoint = time.monotonic()
+    while True:
+        alive()
+        for training in going_on:
+            training.keep_due_policies()
+            training.evaluate_if_due()
+            if training.finished:
+                training.checkpoint()
+        going_on = [training for training in going_on if not training.finished]
+        if not going_on:
             return
-        learner = build_learner(settings, spec, demonstrations)
-        env = make_env(
-            settings.backend,
-            settings.map_name,
-            learner.episodes_per_update,
-            settings.seed,
-            n_threads=threads,
-            regeneration_pays=settings.quirks.regeneration_pays,
-        )
-        with StopSignals() as stop:
-            training = Training(settings, run, learner, env, identity, report, threads, on_evaluation)
-            training.resume()
-            with watchdog(run.log, stall_minutes * 60.0) as alive:
-                training.to_the_end(stop, checkpoint_minutes * 60.0, alive)
-            absolute = training.absolute_metric()
-        training.publish(absolute)
+        checkpoint_due = time.monotonic() - last_checkpoint >= checkpoint_seconds
+        for training in going_on if checkpoint_due or stop.received is not None else ():
+            training.checkpoint()
+        if stop.received is not None:
+            for training in going_on:
+                training.report.message(
+                    f"{stop.received}: stopped at {training.logbook.env_steps:,} env steps, resumable"
+                )
+            raise TrainingInterrupted(EXIT_INTERRUPTED)
+        if checkpoint_due:
+            last_checkpoint = time.monotonic()
+        for training in going_on:
+            training.update()
+            training.report.update(training.logbook.env_steps)
 
 
 class Training:
@@ -252,26 +401,6 @@ class Training:
             self.logbook.count_losses(metrics)
             told = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())
             self.report.message(f"pretrained: {told}")
-
-    def to_the_end(self, stop: StopSignals, checkpoint_seconds: float, alive: Callable[[], None]) -> None:
-        """The loop; tells in each round that it is alive."""
-        last_checkpoint = time.monotonic()
-        while True:
-            alive()
-            self.keep_due_policies()
-            self.evaluate_if_due()
-            if self.finished:
-                self.checkpoint()
-                return
-            if stop.received is not None:
-                self.checkpoint()
-                self.report.message(f"{stop.received}: stopped at {self.logbook.env_steps:,} env steps, resumable")
-                raise TrainingInterrupted(EXIT_INTERRUPTED)
-            if time.monotonic() - last_checkpoint >= checkpoint_seconds:
-                self.checkpoint()
-                last_checkpoint = time.monotonic()
-            self.update()
-            self.report.update(self.logbook.env_steps)
 
     @property
     def finished(self) -> bool:
@@ -405,12 +534,15 @@ class Training:
         return {"env_steps": row["env_steps"], **asdict(evaluation)}
 
     def publish(self, absolute: Mapping[str, Any]) -> None:
-        """Write the declared outputs, the record last; then the checkpoints have served their time."""
+        """Write the declared outputs, the record last."""
         for percent in self.settings.policy_percents:
             copy_file(self.run.policy_so_far(percent), self.run.policy(percent))
         copy_file(self.run.best_policy_so_far, self.run.best_policy)
         write_metrics(self.run.metrics, self.logbook.rows)
         write_json(self.run.record, {**self.record(), "absolute_metric": absolute})
+
+    def close(self) -> None:
+        """Delete the checkpoints, which have served their time."""
         forget_checkpoints(self.run)
         self.report.message(f"finished: {self.run.path}")
 

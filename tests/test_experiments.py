@@ -258,6 +258,27 @@ def test_experts_may_have_more_seeds_than_the_learners() -> None:
     assert joint is not None and joint.source.expert_seeds == (7,)
 
 
+def test_seeds_are_grouped_by_condition_and_map() -> None:
+    runs = {"3m": ["ippo", "qmix", "dm2_ippo_demo"], "8m": ["ippo", "qmix"]}
+    single = {"8m": ["open_loop"]}
+    matrix = load("smoke", runs=runs, single_seed_runs=single, seeds=[1, 2, 3], expert_seeds=[1], seeds_per_job=2)
+    groups = matrix.seed_groups(matrix.conditions_without_demonstrations)
+    assert {(group.seeds, group.conditions, group.map_names) for group in groups} == {
+        ((1, 2), ("ippo", "qmix"), ("3m", "8m")),
+        ((3,), ("ippo", "qmix"), ("3m", "8m")),
+        ((1,), ("open_loop",), ("8m",)),
+    }
+    planned = [
+        Run(name, condition, seed)
+        for conditions in (matrix.conditions_without_demonstrations, matrix.conditions_with_demonstrations)
+        for group in matrix.seed_groups(conditions)
+        for name in group.map_names
+        for condition in group.conditions
+        for seed in group.seeds
+    ]
+    assert sorted(planned) == sorted(matrix.runs)
+
+
 def test_independent_experts_are_one_run_per_agent() -> None:
     layer = {"demonstrations": {"joint": False, "concurrent": False}}
     matrix = load("laptop", runs={"5m_vs_6m": ["dm2_ippo_demo_50"]}, defaults=layer)

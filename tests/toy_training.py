@@ -115,11 +115,9 @@ def toy_evaluate(policy: ToyPolicy, backend: str, map_name: str, seed: int, n_ep
     return summarise(collect(FakeEnv(n_episodes, seed=seed % 1000), policy, np.arange(n_episodes), stream(seed)))
 
 
-def run_toy(
-    run_directory: Path, learner: ToyLearner | None = None, settings: RunSettings = SETTINGS, **options: object
-) -> None:
-    """Train with the toy parts in the places of the real ones."""
-    parts = {
+def toy_parts(learner: ToyLearner | None = None) -> dict[str, object]:
+    """What takes the places of the real parts of dm2.training."""
+    return {
         "env_spec": lambda backend, map_name: FakeSpec(),
         "make_env": lambda backend, map_name, n_battles, seed, **rest: FakeEnv(n_battles, seed),
         "build_learner": lambda settings, spec, demonstrations: learner or ToyLearner(),
@@ -129,7 +127,13 @@ def run_toy(
         ),
         "run_digest": lambda stage, settings: "toy",
     }
-    with mock.patch.multiple(training, **parts):
+
+
+def run_toy(
+    run_directory: Path, learner: ToyLearner | None = None, settings: RunSettings = SETTINGS, **options: object
+) -> None:
+    """Train with the toy parts in the places of the real ones."""
+    with mock.patch.multiple(training, **toy_parts(learner)):
         training.train(settings, run_directory, **options)
 
 

@@ -1,4 +1,4 @@
-"""Train one run: a baseline, or DM² from demonstrations or own best episodes (stages `train_expert`, `train_dm2`)."""
+"""Train a baseline, or DM² from demonstrations or own best episodes (stages `train_expert`, `train_dm2`)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,15 @@ from dm2.watchdog import STALL_MINUTES
 
 
 def main(
-    settings: options.Settings,
-    run_directory: Annotated[Path, typer.Option(help="Folder of the run's files.", file_okay=False)],
+    settings: Annotated[
+        list[Path],
+        typer.Option(
+            help="Settings file, YAML. Again for each further seed to train with it.", exists=True, dir_okay=False
+        ),
+    ],
+    run_directory: Annotated[
+        list[Path], typer.Option(help="Folder of the run's files; as often, in the same order.", file_okay=False)
+    ],
     demonstrations: Annotated[
         Path | None, typer.Option(help="Archive, where the settings name demonstrations.", exists=True, dir_okay=False)
     ] = None,
@@ -32,34 +39,44 @@ def main(
         ),
     ] = False,
 ) -> None:
-    """Train one run to its end; a stopped one goes on from its last checkpoint, a finished one is left alone."""
+    """Train one run, or seeds of one condition together, to the end.
+
+    A stopped run goes on from its last checkpoint, a finished one is left alone.
+    """
     from dm2.backends import env_spec
     from dm2.config import RunSettings
     from dm2.demonstrations import Demonstrations
+    from dm2.errors import UserError
     from dm2.event_files import EventFiles
     from dm2.resume import changes_since_start
     from dm2.storage import RunDirectory
-    from dm2.training import check_given, run_identity, train
+    from dm2.training import RunToTrain, check_given, check_group, run_identity, train_group
 
-    on_evaluation = EventFiles(run_directory / "tensorboard") if tensorboard else lambda rows: None
-    run = RunSettings.from_yaml(settings)
-    spec = env_spec(run.backend, run.map_name)
-    check_given(run, demonstrations)
+    if len(settings) != len(run_directory):
+        raise UserError(
+            f"found {len(settings)} --settings and {len(run_directory)} --run-directory, expected one folder per file"
+        )
+    runs = [RunSettings.from_yaml(path) for path in settings]
+    check_group(runs)
+    first = runs[0]
+    spec = env_spec(first.backend, first.map_name)
+    check_given(first, demonstrations)
     archive = None
-    if demonstrations is not None and run.demonstrations is not None:
-        archive = Demonstrations.load(demonstrations, spec, run.demonstrations.episodes)
-    changes = changes_since_start(RunDirectory(run_directory), run_identity(run, spec, archive))
-    if fresh_if_changed and changes:
-        typer.echo(f"starting over, since the run was started otherwise: {'; '.join(changes)}", err=True)
-        fresh = True
-    train(
-        run,
-        run_directory,
+    if demonstrations is not None and first.demonstrations is not None:
+        archive = Demonstrations.load(demonstrations, spec, first.demonstrations.episodes)
+
+    def run_to_train(run: RunSettings, folder: Path) -> RunToTrain:
+        changes = changes_since_start(RunDirectory(folder), run_identity(run, spec, archive))
+        if fresh_if_changed and changes:
+            typer.echo(f"{folder}: starting over, since the run was started otherwise: {'; '.join(changes)}", err=True)
+        on_evaluation = EventFiles(folder / "tensorboard") if tensorboard else lambda rows: None
+        return RunToTrain(run, folder, fresh or (fresh_if_changed and bool(changes)), on_evaluation)
+
+    train_group(
+        [run_to_train(run, folder) for run, folder in zip(runs, run_directory, strict=True)],
         demonstrations=archive,
         threads=threads,
-        fresh=fresh,
         stall_minutes=stall_minutes,
-        on_evaluation=on_evaluation,
     )
 
 

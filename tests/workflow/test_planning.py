@@ -94,6 +94,34 @@ def test_a_file_of_a_run_that_the_scale_lacks_is_no_target(tmp_path: Path) -> No
     assert "MissingRuleException" in done.stdout
 
 
+def test_seeds_per_job_plans_groups_of_seeds(tmp_path: Path) -> None:
+    """Five seeds, two to a job: three jobs for each condition on each map, the last of one seed."""
+    done = snakemake(tmp_path, "--dry-run", "--quiet", "rules", "--config", "scale=paper", "seeds_per_job=2")
+    assert done.returncode == 0, done.stdout
+    jobs = planned(done.stdout)
+    for rule, pairs in {"train_expert": 5 * 5 + 7, "train_dm2": 20 + 6 + 16 + 3 * 2 + 2 * 4 + 4}.items():
+        assert sum(count for name, count in jobs.items() if name.startswith(rule)) == 3 * pairs
+    assert jobs["write_run_settings"] == 5 * (32 + 60)
+
+
+def test_a_group_of_seeds_is_one_job_with_each_seeds_own_files(tmp_path: Path) -> None:
+    runs = tmp_path / "results" / "smoke" / "runs" / "3m" / "ippo"
+    target = str((runs / "seed-1" / "metrics.csv").relative_to(tmp_path))
+    config = ("scale=smoke", "seeds=[1,2,3]", "seeds_per_job=2", "runs={3m: [ippo]}")
+    plan = snakemake(tmp_path, "--dry-run", "--profile", str(CLUSTERS / "slurm"), target, "--config", *config)
+    assert resources(plan.stdout)["train_expert_1"] == [(2 * 3072, 30)]
+    assert f"seed-1/settings.yaml --run-directory {runs.relative_to(tmp_path)}/seed-1 --settings" in plan.stdout
+    done = snakemake(tmp_path, target, "--config", *config)
+    assert done.returncode == 0, done.stdout
+    assert planned(done.stdout) == {"write_run_settings": 2, "train_expert_1": 1, "total": 3}
+    files = [{str(path.relative_to(runs / seed)) for path in (runs / seed).rglob("*")} for seed in ("seed-1", "seed-2")]
+    assert files[0] == files[1] and {"metrics.csv", "run.json", "policies/100.safetensors"} < files[0]
+    alone = ("--dry-run", "--rerun-triggers", "mtime", "params", "code", "--config", *config[:2], config[3])
+    assert "Nothing to be done" in snakemake(tmp_path, *alone, "--", target).stdout
+    forced = ("--dry-run", "--quiet", "rules", "--forcerun", "train_expert_1", "--config", *config)
+    assert planned(snakemake(tmp_path, *forced, "--", target).stdout) == {"train_expert_1": 1, "total": 1}
+
+
 CLUSTERS = REPOSITORY / "workflow" / "profiles"
 
 
