@@ -163,6 +163,8 @@ class AlgorithmSettings(Settings):
     """Builds the `Policy` (`dm2.rollout`) from EnvSpec, a policy file's tensors, greedy and epsilon; likewise."""
     acts_by_epsilon: ClassVar[bool] = False
     """Whether its policy takes a share of random actions; if not, it samples its actions or takes the best."""
+    trains_on_gpu: ClassVar[bool] = False
+    """Whether its learners are `StackedLearner`s (`dm2.training`), which train on a GPU too."""
 
 
 class IPPOSettings(AlgorithmSettings):
@@ -170,6 +172,7 @@ class IPPOSettings(AlgorithmSettings):
 
     learner = "dm2.ippo:build_learner"
     policy = "dm2.ippo:build_policy"
+    trains_on_gpu = True
 
     episodes_per_update: Count = 1024
     """Battles played, all at once, before each update."""

@@ -20,6 +20,7 @@ it once, weighted. `padded_loss` is the same loss in plain terms; the tests comp
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from math import prod, sqrt
 from typing import TYPE_CHECKING
 
@@ -144,42 +145,36 @@ class Discriminator:
         self.input_size = input_size(spec.obs_size, settings.input)
         self.updates = 0
         shapes = parameter_shapes(self.input_size, settings.hidden_size)
-        self.flat = torch.nn.Parameter(torch.stack([self._initial(agent) for agent in range(spec.n_agents)]))
+        initial = np.stack([self._initial(agent) for agent in range(spec.n_agents)])
+        self.flat = torch.nn.Parameter(torch.from_numpy(initial).to(torch.get_default_device()))
         self.flat.grad = torch.zeros_like(self.flat)
         self.net, self.gradient = parameter_views(self.flat.data, shapes), parameter_views(self.flat.grad, shapes)
         self.optimizer = torch.optim.Adam([self.flat], lr=settings.learning_rate)
-        self.engine = GradientEngine(
+        self.use_kernels = self.flat.device.type == "cpu"
+
+    @cached_property
+    def engine(self) -> GradientEngine:
+        """The gradient on a CPU."""
+        return GradientEngine(
             self.input_size,
-            settings.hidden_size,
-            settings.batch_episodes,
-            spec.episode_limit,
-            settings.gradient_penalty,
-            quirks.absorbing_zeros,
+            self.settings.hidden_size,
+            self.settings.batch_episodes,
+            self.spec.episode_limit,
+            self.settings.gradient_penalty,
+            self.quirks.absorbing_zeros,
         )
 
-    def _initial(self, agent: int) -> Tensor:
+    def _initial(self, agent: int) -> np.ndarray:
         """Parameters of one learner, flat: uniform within 1 / sqrt(inputs of the layer), as torch.nn.Linear has it."""
         generator = stream(self.seed, "initialisation", "discriminator", agent)
         shapes = parameter_shapes(self.input_size, self.settings.hidden_size)
         fan_in = {"1": self.input_size, "2": self.settings.hidden_size, "3": self.settings.hidden_size}
         parts = [generator.uniform(-1.0, 1.0, prod(shape)) / sqrt(fan_in[name[-1]]) for name, shape in shapes.items()]
-        return torch.from_numpy(np.concatenate(parts).astype(np.float32))
+        return np.concatenate(parts).astype(np.float32)
 
-    def update(self, expert: Sequence[EpisodeRows], own: Sequence[EpisodeRows]) -> dict[str, float]:
-        """Train on expert episodes and on the learners' own episodes of this update.
-
-        Args:
-            expert: demonstrations, per agent.
-            own: what each agent has just played.
-
-        Returns:
-            Means over steps and agents: discriminator_loss (L), discriminator_accuracy_expert and
-            discriminator_accuracy_own (share of rows told right, zero rows left out), gradient_penalty (weighted).
-
-        Raises:
-            ValueError: fewer episodes than one step draws.
-        """
-        minibatches = [self._minibatches(agent, expert[agent], own[agent]) for agent in range(self.spec.n_agents)]
+    def update_by_kernels(self, expert: Sequence[EpisodeRows], own: Sequence[EpisodeRows]) -> np.ndarray:
+        """The update, learner by learner; sums of the numbers that `GradientEngine.gradient` gives, float64 [5]."""
+        minibatches = self.minibatches(expert, own)
         sums = np.zeros(5)
         for _ in range(self.settings.steps_per_update):
             for agent, draws in enumerate(minibatches):
@@ -188,6 +183,10 @@ class Discriminator:
                     self.net.of(agent), expert[agent], expert_ids, own[agent], own_ids, alpha, self.gradient.of(agent)
                 )
             self.optimizer.step()
+        return sums
+
+    def count_update(self, sums: np.ndarray) -> dict[str, float]:
+        """Enter an update; its metrics, from sums over steps and agents."""
         self.updates += 1
         count = self.settings.steps_per_update * self.spec.n_agents
         expert_loss, own_loss, expert_right, own_right, penalty = (sums / count).tolist()
@@ -198,10 +197,15 @@ class Discriminator:
             "gradient_penalty": penalty,
         }
 
+    def minibatches(
+        self, expert: Sequence[EpisodeRows], own: Sequence[EpisodeRows]
+    ) -> list[Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]]:
+        """What each learner draws in a step of this update: expert episodes, own episodes, shares in the mixtures."""
+        return [self._minibatches(agent, expert[agent], own[agent]) for agent in range(self.spec.n_agents)]
+
     def _minibatches(
         self, agent: int, expert: EpisodeRows, own: EpisodeRows
     ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """What each step of this update draws: expert episodes, own episodes, shares in the mixtures."""
         batch = self.settings.batch_episodes
         generator = stream(self.seed, "minibatch", "discriminator", self.updates, agent)
         for name, episodes in (("demonstrations", len(expert.steps)), ("own episodes", len(own.steps))):
@@ -253,7 +257,110 @@ class Discriminator:
         self.flat.data.copy_(tensors["parameters"])
         moments = {"step": "adam_steps", "exp_avg": "adam_mean", "exp_avg_sq": "adam_square"}
         self.optimizer.state[self.flat] = {key: tensors[name].clone() for key, name in moments.items()}
+        for key in ("exp_avg", "exp_avg_sq"):  # Adam wants its step on the CPU
+            self.optimizer.state[self.flat][key] = self.optimizer.state[self.flat][key].to(self.flat.device)
         self.updates = int(tensors["updates"])
+
+
+def update_together(
+    discriminators: Sequence[Discriminator],
+    experts: Sequence[Sequence[EpisodeRows]],
+    owns: Sequence[Sequence[EpisodeRows]],
+) -> list[dict[str, float]]:
+    """Train runs with the same settings on expert episodes and on their own: one by one on a CPU, at once elsewhere.
+
+    Args:
+        discriminators: one per run.
+        experts: demonstrations, per run and agent.
+        owns: what each agent has just played, per run and agent.
+
+    Returns:
+        Per run the means over steps and agents: discriminator_loss (L), discriminator_accuracy_expert and
+        discriminator_accuracy_own (share of rows told right, zero rows left out), gradient_penalty (weighted).
+
+    Raises:
+        ValueError: fewer episodes than one step draws.
+    """
+    if discriminators[0].use_kernels:
+        runs = zip(discriminators, experts, owns, strict=True)
+        sums = [discriminator.update_by_kernels(expert, own) for discriminator, expert, own in runs]
+    else:
+        sums = update_by_plain_loss(discriminators, experts, owns)
+    return [discriminator.count_update(own) for discriminator, own in zip(discriminators, sums, strict=True)]
+
+
+def update_by_plain_loss(
+    discriminators: Sequence[Discriminator],
+    experts: Sequence[Sequence[EpisodeRows]],
+    owns: Sequence[Sequence[EpisodeRows]],
+) -> list[np.ndarray]:
+    """Plain twin of `Discriminator.update_by_kernels` on any device, by `padded_loss` of all learners at once."""
+    first = discriminators[0]
+    settings, device, n_agents = first.settings, first.flat.device, first.spec.n_agents
+    shapes = parameter_shapes(first.input_size, settings.hidden_size)
+    runs = zip(discriminators, experts, owns, strict=True)
+    minibatches = [draws for one, expert, own in runs for draws in one.minibatches(expert, own)]
+    expert_rows, own_rows = (
+        StackedRows([rows for run in each for rows in run], first.input_size, first.spec.episode_limit, device)
+        for each in (experts, owns)
+    )
+    sums = torch.zeros(5, len(minibatches), dtype=torch.float64, device=device)
+    for _ in range(settings.steps_per_update):
+        expert_ids, own_ids, alpha = zip(*map(next, minibatches), strict=True)
+        (expert, expert_filled), (own, own_filled) = expert_rows.take(expert_ids), own_rows.take(own_ids)
+        everywhere = torch.ones_like(expert_filled)
+        takes_part = (everywhere, everywhere) if first.quirks.absorbing_zeros else (expert_filled, own_filled)
+        parameters = torch.cat([one.flat.detach() for one in discriminators]).requires_grad_()
+        net = parameter_views(parameters, shapes)
+        shares = torch.from_numpy(np.stack(alpha)).flatten(1).to(device)
+        losses = padded_loss(net, expert, own, shares, takes_part, settings.gradient_penalty)
+        (gradient,) = torch.autograd.grad(losses.sum(), parameters)
+        with torch.no_grad():
+            expert_right = ((logits(net, expert) > 0) & expert_filled).sum(1) / expert_filled.sum(1)
+            own_right = ((logits(net, own) < 0) & own_filled).sum(1) / own_filled.sum(1)
+            sums += torch.stack([losses[0], losses[1], expert_right, own_right, losses[2]])
+        for discriminator, part in zip(discriminators, gradient.split(n_agents), strict=True):
+            discriminator.flat.grad = part
+            discriminator.optimizer.step()
+    return [own.sum(1).cpu().numpy() for own in sums.split(n_agents, dim=1)]
+
+
+class StackedRows:
+    """Learners' episodes on a device, to take some of each learner's from.
+
+    Args:
+        learners: episodes of each.
+        input_size: numbers of a row.
+        episode_limit: T, steps to which an episode goes on, with zeros.
+        device: where the rows are put.
+    """
+
+    def __init__(
+        self, learners: Sequence[EpisodeRows], input_size: int, episode_limit: int, device: torch.device
+    ) -> None:
+        before = np.cumsum([0, *(len(learner.rows) for learner in learners[:-1])])
+        zero_row = np.zeros_like(learners[0].rows[:1])
+        rows = np.concatenate([*(learner.rows for learner in learners), zero_row])
+        self.rows = torch.from_numpy(rows[:, :input_size]).to(device)
+        self.starts = [learner.starts + first for learner, first in zip(learners, before, strict=True)]
+        self.step = torch.arange(episode_limit, device=device)
+
+    def take(self, episodes: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+        """Some episodes of each learner.
+
+        Args:
+            episodes: their numbers, int64 [batch] for each learner.
+
+        Returns:
+            Rows [learners, batch * T, input_size], and True where they are no zeros behind an episode's end.
+        """
+        pairs = list(zip(self.starts, episodes, strict=True))
+        first = np.stack([starts[ids] for starts, ids in pairs])
+        end = np.stack([starts[ids + 1] for starts, ids in pairs])
+        rows = torch.from_numpy(first).to(self.rows.device)[..., None] + self.step  # [learners, batch, T]
+        filled = rows < torch.from_numpy(end).to(self.rows.device)[..., None]
+        zero_row = len(self.rows) - 1
+        return self.rows[rows.where(filled, zero_row).flatten(1)], filled.flatten(1)
 
 
 def parameter_shapes(input_size: int, hidden_size: int) -> dict[str, tuple[int, ...]]:

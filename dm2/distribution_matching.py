@@ -15,16 +15,17 @@ discriminator says of the zero row, and nothing from the environment.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from dm2 import discriminator, ippo
 from dm2.config import RunSettings, SettingsError
 from dm2.demonstrations import Demonstrations, check_demonstrations
 from dm2.discriminator import Discriminator, demonstration_rows, own_rows
 from dm2.discriminator_kernels import EpisodeRows
-from dm2.ippo import IPPO, IPPOPolicy
+from dm2.ippo import IPPO, Batch, IPPOPolicy
 from dm2.nets import entries_of
 from dm2.rollout import Episodes
 
@@ -94,16 +95,41 @@ class DistributionMatching:
         """One update: discriminators first, then policies and critics on the reward that they pay.
 
         Returns:
-            The metrics of `Discriminator.update` and `IPPO.update`, and gail_reward_mean: mean logit over agents and
-            the steps in which they live.
+            The metrics of `dm2.discriminator.update_together` and `dm2.ippo.update_together`, and gail_reward_mean:
+            mean logit over agents and the steps in which they live.
         """
-        kind, weight = self.discriminator_settings.input, self.discriminator_settings.reward_weight
-        metrics = self.discriminator.update(self.expert_rows(episodes), own_rows(episodes, kind))
+        return self.learn_together([self], [episodes])[0]
+
+    @staticmethod
+    def joint_policy(learners: Sequence[DistributionMatching]) -> IPPOPolicy:
+        """The current actors of several teams as one; see `dm2.training.StackedLearner`."""
+        return IPPO.joint_policy([learner.ippo for learner in learners])
+
+    @staticmethod
+    def learn_together(
+        learners: Sequence[DistributionMatching], episodes: Sequence[Episodes]
+    ) -> list[dict[str, float]]:
+        """One update of each team; see `learn` and `dm2.training.StackedLearner`."""
+        pairs = list(zip(learners, episodes, strict=True))
+        metrics = discriminator.update_together(
+            [learner.discriminator for learner in learners],
+            [learner.expert_rows(own) for learner, own in pairs],
+            [own_rows(own, learner.discriminator_settings.input) for learner, own in pairs],
+        )
+        batches = []
+        for (learner, own), told in zip(pairs, metrics, strict=True):
+            batch, told["gail_reward_mean"] = learner.judged_batch(own)
+            batches.append(batch)
+        updated = ippo.update_together([learner.ippo for learner in learners], batches)
+        return [told | own for told, own in zip(metrics, updated, strict=True)]
+
+    def judged_batch(self, episodes: Episodes) -> tuple[Batch, float]:
+        """What PPO learns from the reward that the discriminators pay, and their mean logit."""
+        weight, episodes = self.discriminator_settings.reward_weight, episodes.to(self.ippo.actor.device)
         logits, zero_logit = self.discriminator.logits(episodes)
         rewards = matching_reward(episodes.reward, logits, self.settings.reward, weight)
         absorbing_reward = matching_reward(0.0, zero_logit, self.settings.reward, weight)
-        metrics["gail_reward_mean"] = float(logits[episodes.alive].mean())
-        return metrics | self.ippo.update(episodes, rewards, absorbing_reward)
+        return self.ippo.batch(episodes, rewards, absorbing_reward), float(logits[episodes.alive].mean())
 
     def state(self) -> dict[str, Tensor]:
         """Copies of everything that the next update depends on, by name."""

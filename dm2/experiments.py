@@ -155,6 +155,8 @@ class Scale(Settings):
     """Figures to draw, and nothing is run but what they show; none given: every figure and run."""
     seeds_per_job: Count = 1
     """Seeds of a condition that one job trains in one process; their results stay those of seeds trained alone."""
+    device: Literal["auto", "cpu", "cuda"] = "cpu"
+    """Where the networks are trained, see `dm2.devices`."""
     defaults: Layer = Field(default_factory=dict)
     """Part of RunSettings that holds on every map at this scale."""
     maps: dict[str, Layer] = Field(default_factory=dict)
@@ -419,6 +421,15 @@ class Matrix:
             self._check_demonstrations(run)
         for run in self.runs:
             self._check_policy_percents(run)
+            self._check_device(run)
+
+    def _check_device(self, run: Run) -> None:
+        algorithm = self.settings(run).algorithm
+        if self.scale.device == "cuda" and not ALGORITHMS[algorithm].trains_on_gpu:
+            raise SettingsError(
+                f"{self._where(run)}: found device cuda for {algorithm}, which trains on the CPU alone; expected"
+                " auto or cpu, or a scale without it"
+            )
 
     def _check_figures(self) -> None:
         for name, figure in self.figures.items():

@@ -31,12 +31,13 @@ cut off by the limit is bootstrapped with the value of its final observation.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from dm2 import ippo_kernels
 from dm2.adam import ClippedAdam
@@ -53,9 +54,9 @@ from dm2.nets import (
     forward,
     initial_parameters,
     input_size,
+    join_nets,
     named_parameters,
     normalise,
-    one_learner,
 )
 from dm2.randomness import stream
 from dm2.rollout import NO_ACTION_YET, ActResult, Episodes, Hidden
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
 ACTOR_HEAD_GAIN = 0.01
 CRITIC_HEAD_GAIN = 1.0
 ADVANTAGE_EPSILON = 1e-5
+METRICS = ("policy_loss", "entropy", "clip_fraction", "value_loss", "gradient_norm", "critic_gradient_norm")
 
 
 def gae(rewards: Tensor, values: Tensor, continues: Tensor, filled: Tensor, gamma: float, gae_lambda: float) -> Tensor:
@@ -174,25 +176,33 @@ def normalise_advantages(advantages: Tensor, counted: Tensor) -> Tensor:
 
 
 class IPPOPolicy:
-    """The actors of one moment, for playing; with the critics too it records what an update needs."""
+    """The actors of one moment, for playing; with the critics too it records what an update needs.
 
-    def __init__(self, actor: Folded, critic: Folded | None, greedy: bool) -> None:
+    Args:
+        actor: of the agents of one team or, one after the other, of several.
+        critic: theirs.
+        n_agents: A, the agents of one team.
+        greedy: take the most probable actions.
+    """
+
+    def __init__(self, actor: Folded, critic: Folded | None, n_agents: int, greedy: bool) -> None:
         self.actor = actor
         self.critic = critic
+        self.n_agents = n_agents
         self.greedy = greedy
 
     def initial_hidden(self, n_battles: int) -> Hidden:
-        """Zeros, [n_agents, n_battles, hidden_size]."""
-        agents, hidden_size = self.actor.head_weight.shape[:2]
+        """Zeros, [teams * n_agents, n_battles, hidden_size]."""
+        learners, hidden_size = self.actor.head_weight.shape[:2]
         names = ["actor_hidden"] if self.critic is None else ["actor_hidden", "critic_hidden"]
-        return {name: self.actor.head_weight.new_zeros(agents, n_battles, hidden_size) for name in names}
+        return {name: self.actor.head_weight.new_zeros(learners, n_battles, hidden_size) for name in names}
 
     @torch.no_grad()
     def act(
         self, obs: Tensor, last_actions: Tensor, avail_actions: Tensor, hidden: Hidden, uniform: Tensor
     ) -> ActResult:
         """The most probable actions if greedy, else a sample; see `dm2.rollout.Policy`."""
-        inputs = normalise(build_inputs(obs, last_actions, avail_actions.shape[-1]))
+        inputs = normalise(build_inputs(obs, last_actions, avail_actions.shape[-1], self.n_agents))
         logits, actor_hidden = forward(self.actor, inputs, hidden["actor_hidden"])
         log_probs = masked_log_softmax(logits, avail_actions)
         actions = log_probs.argmax(-1) if self.greedy else sample_actions(log_probs, uniform)
@@ -226,13 +236,13 @@ class CriticRows(NamedTuple):
 
 @dataclass(frozen=True)
 class Tail:
-    """The padded steps, all of them one row per agent; A agents, T steps of the episode limit.
+    """The padded steps, all of them one row per agent; L agents of one team or several, T steps of the episode limit.
 
     Attributes:
-        inputs: normalised, [A, 1, inputs].
-        value: when the episodes were played, [A].
-        count: number of episodes that are padded at step t, [T]; zeros without absorbing zeros.
-        returns: targets of the critics at step t, [A, T].
+        inputs: normalised, [L, 1, inputs].
+        value: when the episodes were played, [L].
+        count: number of episodes that are padded at step t, [L, T]; zeros without absorbing zeros.
+        returns: targets of the critics at step t, [L, T].
     """
 
     inputs: Tensor
@@ -243,21 +253,35 @@ class Tail:
 
 @dataclass(frozen=True)
 class Batch:
-    """What the epochs of one update read.
+    """What the epochs of one update read; L agents of one team or several.
 
     Attributes:
         actor_rows: one per agent.
-        actor_steps: number of steps that each actor's loss is the mean of, [A].
+        actor_steps: number of steps that each actor's loss is the mean of, [L].
         critic_rows: one per agent.
-        critic_steps: number of steps that each critic's loss is the mean of.
+        critic_steps: number of steps that each critic's loss is the mean of, int64 [L].
         tail: the padded steps.
     """
 
     actor_rows: list[ActorRows]
     actor_steps: Tensor
     critic_rows: list[CriticRows]
-    critic_steps: int
+    critic_steps: Tensor
     tail: Tail
+
+
+def join_batches(batches: Sequence[Batch]) -> Batch:
+    """The agents of all batches, one team after the other."""
+    tails = zip(
+        *((tail.inputs, tail.value, tail.count, tail.returns) for tail in (b.tail for b in batches)), strict=True
+    )
+    return Batch(
+        actor_rows=[rows for batch in batches for rows in batch.actor_rows],
+        actor_steps=torch.cat([batch.actor_steps for batch in batches]),
+        critic_rows=[rows for batch in batches for rows in batch.critic_rows],
+        critic_steps=torch.cat([batch.critic_steps for batch in batches]),
+        tail=Tail(*map(torch.cat, tails)),
+    )
 
 
 class IPPO:
@@ -293,45 +317,47 @@ class IPPO:
 
     def policy(self) -> IPPOPolicy:
         """The current actors, sampling, recording what an update needs."""
-        return IPPOPolicy(self._folded_actor(), fold(self.critic.clone(), self.critic_shape), greedy=False)
+        critic = fold(self.critic.clone(), self.critic_shape)
+        return IPPOPolicy(self._folded_actor(), critic, self.spec.n_agents, greedy=False)
 
     def greedy_policy(self) -> IPPOPolicy:
         """The current actors, each taking its most probable action."""
-        return IPPOPolicy(self._folded_actor(), None, greedy=True)
+        return IPPOPolicy(self._folded_actor(), None, self.spec.n_agents, greedy=True)
 
     def _folded_actor(self) -> Folded:
         return fold(self.actor.clone(), self.actor_shape)  # a copy: the policy stays what it is after the next update
 
     def learn(self, episodes: Episodes) -> dict[str, float]:
         """One update on the environment's own reward."""
-        rewards = episodes.reward.expand(self.spec.n_agents, -1)
-        return self.update(episodes, rewards, torch.zeros(self.spec.n_agents))
+        return self.learn_together([self], [episodes])[0]
 
-    def update(self, episodes: Episodes, rewards: Tensor, absorbing_reward: Tensor) -> dict[str, float]:
-        """One update: advantages, then `ppo_epochs` gradient steps of actors and critics.
+    @staticmethod
+    def joint_policy(learners: Sequence[IPPO]) -> IPPOPolicy:
+        """The current actors of several teams as one; see `dm2.training.StackedLearner`."""
+        return joined([learner.policy() for learner in learners])
+
+    @staticmethod
+    def learn_together(learners: Sequence[IPPO], episodes: Sequence[Episodes]) -> list[dict[str, float]]:
+        """One update of each team on the environment's own reward; see `dm2.training.StackedLearner`."""
+        pairs = zip(learners, episodes, strict=True)
+        return update_together(learners, [learner.task_batch(own) for learner, own in pairs])
+
+    def task_batch(self, episodes: Episodes) -> Batch:
+        """What an update on the environment's own reward reads."""
+        reward = episodes.reward.to(self.actor.device).expand(self.spec.n_agents, -1)
+        return self.batch(episodes, reward, self.actor.new_zeros(self.spec.n_agents))
+
+    def batch(self, episodes: Episodes, rewards: Tensor, absorbing_reward: Tensor) -> Batch:
+        """What an update reads, the advantages among it.
 
         Args:
             episodes: played by `policy()` since the last update.
             rewards: r_t of each agent, [A, rows].
             absorbing_reward: what a padded step pays each agent, [A]; without absorbing zeros there is none.
-
-        Returns:
-            Means over agents and epochs: policy_loss, entropy (nats) and clip_fraction over the steps in which the
-            agent lives, value_loss over all steps, gradient_norm and critic_gradient_norm before clipping.
         """
+        episodes = episodes.to(self.actor.device)
         check_shape("rewards", rewards, (self.spec.n_agents, episodes.rows))
         check_shape("absorbing_reward", absorbing_reward, (self.spec.n_agents,))
-        batch = self._batch(episodes, rewards, absorbing_reward)
-        sums: dict[str, float] = {}
-        for _ in range(self.settings.ppo_epochs):
-            actor_gradient, metrics = self._actor_gradient(batch)
-            critic_gradient, metrics["value_loss"] = self._critic_gradient(batch)
-            metrics["gradient_norm"] = float(self.actor_optimizer.step(actor_gradient).mean())
-            metrics["critic_gradient_norm"] = float(self.critic_optimizer.step(critic_gradient).mean())
-            sums = {name: sums.get(name, 0.0) + value for name, value in metrics.items()}
-        return {name: value / self.settings.ppo_epochs for name, value in sums.items()}
-
-    def _batch(self, episodes: Episodes, rewards: Tensor, absorbing_reward: Tensor) -> Batch:
         filled = torch.arange(self.spec.episode_limit) < episodes.lengths[:, None]  # [N, T]
         alive, extras = episodes.alive, episodes.extras
         tail_value = self._value(self._tail_inputs(), self._no_hidden())[:, 0]
@@ -356,10 +382,10 @@ class IPPO:
         padded = (~filled).sum(0) if self.quirks.absorbing_zeros else torch.zeros(self.spec.episode_limit)
         return Batch(
             actor_rows=[ActorRows(*(data[i][live] for data in actor_data)) for i, live in enumerate(alive)],
-            actor_steps=torch.tensor([len(values) for values in counted]),
+            actor_steps=torch.tensor([len(own) for own in counted], device="cpu").to(alive.device),
             critic_rows=[CriticRows(*(data[i] for data in critic_data)) for i in range(self.spec.n_agents)],
-            critic_steps=episodes.rows + int(padded.sum()),
-            tail=Tail(self._tail_inputs(), tail_value, padded, returns[:, shortest]),
+            critic_steps=(episodes.rows + padded.sum().long()).expand(self.spec.n_agents),
+            tail=Tail(self._tail_inputs(), tail_value, padded.expand(self.spec.n_agents, -1), returns[:, shortest]),
         )
 
     def _inputs(self, episodes: Episodes) -> Tensor:
@@ -372,7 +398,7 @@ class IPPO:
 
     def net_inputs(self, obs: Tensor, last_actions: Tensor) -> Tensor:
         """Normalised inputs of actors and critics from observations and last actions; see `dm2.nets.build_inputs`."""
-        return normalise(build_inputs(obs, last_actions, self.spec.n_actions))
+        return normalise(build_inputs(obs, last_actions, self.spec.n_actions, self.spec.n_agents))
 
     def _tail_inputs(self) -> Tensor:
         """Normalised inputs of the padded row, [A, 1, inputs]."""
@@ -422,38 +448,55 @@ class IPPO:
         continues[numbers, episodes.lengths - 1] = episodes.truncated
         return continues
 
-    def _actor_gradient(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        """Gradient [A, P] of the actors' losses, and the metrics."""
-        parameters = self.actor.detach().requires_grad_()
+    def actor_gradient(self, parameters: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Gradient of actors' losses.
+
+        Args:
+            parameters: of the actors of the batch's teams, [L, P].
+            batch: what they learn from.
+
+        Returns:
+            The gradient [L, P], and per agent the means over rows of the surrogate, of the entropy and of whether the
+            ratio was clipped, [L, 3].
+        """
+        parameters = parameters.detach().requires_grad_()
         net = fold(parameters, self.actor_shape)
         compute = ippo_kernels.policy_gradients if self.use_kernels else plain_policy_gradients
         gradients, sums = compute(net, batch.actor_rows, batch.actor_steps, self.settings)
         (gradient,) = torch.autograd.grad(net, parameters, gradients)
-        rows = torch.tensor([[len(rows.actions)] for rows in batch.actor_rows])
-        surrogate, entropy, clipped = (sums / rows).mean(0).tolist()
-        return gradient, {"policy_loss": -surrogate, "entropy": entropy, "clip_fraction": clipped}
+        rows = torch.tensor([[len(rows.actions)] for rows in batch.actor_rows], device="cpu")
+        return gradient, sums.cpu() / rows
 
-    def _critic_gradient(self, batch: Batch) -> tuple[Tensor, float]:
-        """Gradient [A, P'] of the critics' losses, and the mean value loss."""
+    def critic_gradient(self, parameters: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradient of critics' losses.
+
+        Args:
+            parameters: of the critics of the batch's teams, [L, P'].
+            batch: what they learn from.
+
+        Returns:
+            The gradient [L, P'], and per agent the losses without their coefficient: the sum over the rows [L], and the
+            padded steps' by time [L, T].
+        """
         settings, tail, one_sided = self.settings, batch.tail, self.quirks.one_sided_huber
-        parameters = self.critic.detach().requires_grad_()
+        parameters = parameters.detach().requires_grad_()
         net = fold(parameters, self.critic_shape)
         compute = ippo_kernels.value_gradients if self.use_kernels else plain_value_gradients
         gradients, sums = compute(net, batch.critic_rows, batch.critic_steps, settings, one_sided)
-        tail_values = forward(net, tail.inputs, self._no_hidden())[0][:, 0]  # [A, 1]
+        no_hidden = parameters.new_zeros(len(parameters), 1, settings.hidden_size)
+        tail_values = forward(net, tail.inputs, no_hidden)[0][:, 0]  # [L, 1]
         losses = value_loss(
             tail_values, tail.value[:, None], tail.returns, settings.clip_epsilon, settings.huber_delta, one_sided
         )
-        tail_sum = (losses * tail.count).sum()
-        tail_loss = settings.value_loss_coefficient / batch.critic_steps * tail_sum
-        outputs, weights = [*net, tail_loss], [*gradients, torch.ones_like(tail_loss)]
+        tail_losses = losses * tail.count
+        weight = (settings.value_loss_coefficient / batch.critic_steps.double()).to(tail_losses.dtype)
+        outputs, weights = [*net, tail_losses], [*gradients, weight[:, None].expand_as(tail_losses)]
         (gradient,) = torch.autograd.grad(outputs, parameters, weights)
         if self.quirks.frozen_critic_head:
             named = named_parameters(gradient, self.critic_shape)
             named["head.weight"].zero_()
             named["head.bias"].zero_()
-        total = float(sums.sum()) + float(tail_sum.detach())
-        return gradient, total / (batch.critic_steps * self.spec.n_agents)
+        return gradient, sums, tail_losses.detach()
 
     def state(self) -> dict[str, Tensor]:
         """Copies of everything that the next update depends on, by name."""
@@ -485,31 +528,81 @@ class IPPO:
         return {"actor": self.actor_optimizer, "critic": self.critic_optimizer}
 
 
+def joined(policies: Sequence[IPPOPolicy]) -> IPPOPolicy:
+    """Several teams' policies as one, whose agents are theirs, team after team; all sample, or all are greedy."""
+    critics = [policy.critic for policy in policies if policy.critic is not None]
+    critic = join_nets(critics) if critics else None
+    actor = join_nets([policy.actor for policy in policies])
+    return IPPOPolicy(actor, critic, policies[0].n_agents, policies[0].greedy)
+
+
+def update_together(teams: Sequence[IPPO], batches: Sequence[Batch]) -> list[dict[str, float]]:
+    """One update of teams of the same settings: `ppo_epochs` gradient steps of their actors and critics.
+
+    Args:
+        teams: runs that differ in their seed alone.
+        batches: `IPPO.batch` of each.
+
+    Returns:
+        Per team the means over agents and epochs: policy_loss, entropy (nats) and clip_fraction over the steps in which
+        the agent lives, value_loss over all steps, gradient_norm and critic_gradient_norm before clipping.
+    """
+    first, batch = teams[0], join_batches(batches)
+    agents = [slice(n * first.spec.n_agents, (n + 1) * first.spec.n_agents) for n in range(len(teams))]
+    sums = [dict.fromkeys(METRICS, 0.0) for _ in teams]
+    for _ in range(first.settings.ppo_epochs):
+        actor_gradient, objective = first.actor_gradient(torch.cat([team.actor for team in teams]), batch)
+        critic_gradient, losses, tail_losses = first.critic_gradient(torch.cat([t.critic for t in teams]), batch)
+        for team, own, total in zip(teams, agents, sums, strict=True):
+            surrogate, entropy, clipped = objective[own].mean(0).tolist()
+            value_loss_sum = float(losses[own].sum()) + float(tail_losses[own].sum())
+            steps = int(batch.critic_steps[own].sum())
+            norm = float(team.actor_optimizer.step(actor_gradient[own]).mean())
+            critic_norm = float(team.critic_optimizer.step(critic_gradient[own]).mean())
+            found = (-surrogate, entropy, clipped, value_loss_sum / steps, norm, critic_norm)
+            for name, value in zip(METRICS, found, strict=True):
+                total[name] += value
+    return [{name: value / first.settings.ppo_epochs for name, value in total.items()} for total in sums]
+
+
 def plain_policy_gradients(
     net: Folded, rows: list[ActorRows], steps: Tensor, settings: IPPOSettings
 ) -> tuple[Folded, Tensor]:
-    """Plain twin of `dm2.ippo_kernels.policy_gradients`, by automatic differentiation."""
+    """Plain twin of `dm2.ippo_kernels.policy_gradients`, by automatic differentiation, all agents at once."""
     leaves = Folded(*(parameter.detach().requires_grad_() for parameter in net))
-    loss, sums = leaves.head_bias.new_zeros(()), []
-    for agent, own in enumerate(rows):
-        logits = forward(one_learner(leaves, agent), own.inputs[None], own.hidden[None])[0][0]
-        surrogate, entropy, clipped = policy_objective(logits, *own[2:], settings.clip_epsilon)
-        loss = loss - (surrogate + settings.entropy_coefficient * entropy).sum() / steps[agent]
-        sums.append(torch.stack([surrogate.sum(), entropy.sum(), clipped.sum()]).detach())
-    return Folded(*torch.autograd.grad(loss, leaves)), torch.stack(sums)
+    filled = rows_filled([own.actions for own in rows])
+    inputs, hidden, avail_actions, actions, old_log_prob, advantages = pad(rows)
+    avail_actions = avail_actions | ~filled[..., None]  # a row without any action has no finite log-probability
+    logits, _ = forward(leaves, inputs, hidden)
+    objective = policy_objective(logits, avail_actions, actions, old_log_prob, advantages, settings.clip_epsilon)
+    surrogate, entropy, clipped = (value.where(filled, 0.0) for value in objective)
+    loss = -((surrogate + settings.entropy_coefficient * entropy).sum(1) / steps).sum()
+    sums = torch.stack([value.sum(1) for value in (surrogate, entropy, clipped)], dim=1)
+    return Folded(*torch.autograd.grad(loss, leaves)), sums.detach()
 
 
 def plain_value_gradients(
-    net: Folded, rows: list[CriticRows], steps: int, settings: IPPOSettings, one_sided: bool
+    net: Folded, rows: list[CriticRows], steps: Tensor, settings: IPPOSettings, one_sided: bool
 ) -> tuple[Folded, Tensor]:
-    """Plain twin of `dm2.ippo_kernels.value_gradients`, by automatic differentiation."""
+    """Plain twin of `dm2.ippo_kernels.value_gradients`, by automatic differentiation, all agents at once."""
     leaves = Folded(*(parameter.detach().requires_grad_() for parameter in net))
-    sums = []
-    for agent, own in enumerate(rows):
-        values = forward(one_learner(leaves, agent), own.inputs[None], own.hidden[None])[0][0, :, 0]
-        sums.append(value_loss(values, *own[2:], settings.clip_epsilon, settings.huber_delta, one_sided).sum())
-    loss = settings.value_loss_coefficient / steps * torch.stack(sums).sum()
-    return Folded(*torch.autograd.grad(loss, leaves)), torch.stack(sums).detach()
+    filled = rows_filled([own.returns for own in rows])
+    inputs, hidden, old_values, returns = pad(rows)
+    values = forward(leaves, inputs, hidden)[0][..., 0]
+    losses = value_loss(values, old_values, returns, settings.clip_epsilon, settings.huber_delta, one_sided)
+    sums = losses.where(filled, 0.0).sum(1)
+    loss = (settings.value_loss_coefficient / steps * sums).sum()
+    return Folded(*torch.autograd.grad(loss, leaves)), sums.detach()
+
+
+def pad(rows: Sequence[tuple[Tensor, ...]]) -> list[Tensor]:
+    """The same data of every agent as one tensor [L, R, ...], zeros behind its own rows; R is the most that one has."""
+    return [pad_sequence(list(data), batch_first=True) for data in zip(*rows, strict=True)]
+
+
+def rows_filled(columns: Sequence[Tensor]) -> Tensor:
+    """True where `pad` has an agent's own rows, bool [L, R]; columns is one data of each agent."""
+    return pad_sequence([torch.ones_like(own, dtype=torch.bool) for own in columns], batch_first=True)
 
 
 def _copies(flat: Tensor, shape: NetShape) -> dict[str, Tensor]:
@@ -528,4 +621,4 @@ def build_policy(spec: EnvSpec, tensors: Mapping[str, Tensor], *, greedy: bool, 
     if any(name.startswith("critic.") for name in tensors):
         critic = folded_nets(spec, tensors, spec.n_agents, "critic")
         check_shape("critic.head.weight", critic.head_weight, (spec.n_agents, actor.head_weight.shape[1], 1))
-    return IPPOPolicy(actor, critic, greedy)
+    return IPPOPolicy(actor, critic, spec.n_agents, greedy)

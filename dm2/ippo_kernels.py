@@ -163,14 +163,14 @@ def policy_gradients(
 
 
 def value_gradients(
-    net: Folded, rows: list[CriticRows], steps: int, settings: IPPOSettings, one_sided: bool
+    net: Folded, rows: list[CriticRows], steps: Tensor, settings: IPPOSettings, one_sided: bool
 ) -> tuple[Folded, Tensor]:
     """Gradients of all agents' value losses, value_loss_coefficient included.
 
     Args:
         net: the critics.
         rows: one per agent.
-        steps: number of steps that each loss is the mean of.
+        steps: number of steps that each agent's loss is the mean of, [A].
         settings: clip_epsilon, huber_delta and value_loss_coefficient are read.
         one_sided: quirk 6.
 
@@ -179,12 +179,12 @@ def value_gradients(
         out.
     """
     sums = np.zeros((len(rows), 1))
-    scale = settings.value_loss_coefficient / steps
 
     def loss(agent: int, first: int, last: int, values: np.ndarray) -> None:
         old_values = rows[agent].old_values[first:last].numpy()
         returns = rows[agent].returns[first:last].numpy()
         limits = settings.clip_epsilon, settings.huber_delta
+        scale = settings.value_loss_coefficient / float(steps[agent])
         value_gradient(values, old_values, returns, *limits, one_sided, scale, sums[agent])
 
     losses = [ChunkLoss(own.inputs, own.hidden, partial(loss, agent)) for agent, own in enumerate(rows)]

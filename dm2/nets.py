@@ -18,7 +18,7 @@ that of the input therefore depends on data alone and is computed once, however 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -190,9 +190,9 @@ def entries_of(tensors: Mapping[str, Tensor], owner: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def one_learner(net: Folded, learner: int) -> Folded:
-    """The folded parameters of one learner, still with an axis of learners, [1, ...]."""
-    return Folded(*(parameter[learner : learner + 1] for parameter in net))
+def join_nets(nets: Sequence[Folded]) -> Folded:
+    """The learners of all nets, one net after the other."""
+    return Folded(*map(torch.cat, zip(*nets, strict=True)))
 
 
 def normalise(x: Tensor) -> Tensor:
@@ -237,24 +237,27 @@ def gru(from_input: Tensor, from_hidden: Tensor, hidden: Tensor) -> Tensor:
     return torch.lerp(new, hidden, update)
 
 
-def build_inputs(obs: Tensor, last_actions: Tensor, n_actions: int) -> Tensor:
+def build_inputs(obs: Tensor, last_actions: Tensor, n_actions: int, n_agents: int) -> Tensor:
     """Own observation, last action one-hot (zeros if none yet), agent one-hot; the one input of acting and training.
 
     Args:
-        obs: [A, R, obs_size].
-        last_actions: int64 [A, R]; -1 if there was none.
+        obs: of the agents of one team or, one after the other, of several, [L, R, obs_size].
+        last_actions: int64 [L, R]; -1 if there was none.
         n_actions: number of actions.
+        n_agents: A, the agents of one team.
 
     Returns:
-        Not yet normalised inputs, [A, R, obs_size + n_actions + A].
+        Not yet normalised inputs, [L, R, obs_size + n_actions + A].
     """
-    agents, rows, obs_size = obs.shape
-    inputs = obs.new_zeros(agents, rows, input_size(obs_size, n_actions, agents))
+    learners, rows, obs_size = obs.shape
+    inputs = obs.new_zeros(learners, rows, input_size(obs_size, n_actions, n_agents))
     inputs[:, :, :obs_size] = obs
     inputs[:, :, obs_size : obs_size + n_actions] = last_actions[..., None] == torch.arange(
         n_actions, device=obs.device
     )
-    inputs[:, :, obs_size + n_actions :] = torch.eye(agents, device=obs.device)[:, None]
+    inputs[:, :, obs_size + n_actions :] = torch.eye(n_agents, device=obs.device).repeat(learners // n_agents, 1)[
+        :, None
+    ]
     return inputs
 
 

@@ -15,7 +15,7 @@ enemy is in range, so such a team is blind but for its hands.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,7 +24,7 @@ from torch.nn.functional import one_hot
 
 from dm2 import ippo
 from dm2.config import IPPOSettings, QuirkSettings, RunSettings
-from dm2.ippo import IPPO, IPPOPolicy
+from dm2.ippo import IPPO, Batch, IPPOPolicy
 from dm2.nets import Folded
 from dm2.rollout import NO_ACTION_YET, ActResult, Episodes, Hidden
 
@@ -66,14 +66,14 @@ def _time(step: Tensor, episode_limit: int, n_agents: int) -> Tensor:
 class OpenLoopPolicy(IPPOPolicy):
     """The actors of one moment; they count the steps and are shown nothing else."""
 
-    def __init__(self, actor: Folded, critic: Folded | None, greedy: bool, episode_limit: int) -> None:
-        super().__init__(actor, critic, greedy)
+    def __init__(self, actor: Folded, critic: Folded | None, n_agents: int, greedy: bool, episode_limit: int) -> None:
+        super().__init__(actor, critic, n_agents, greedy)
         self.episode_limit = episode_limit
 
     def initial_hidden(self, n_battles: int) -> Hidden:
         """Zeros; the number of the step is kept with the nets' states."""
-        agents = self.actor.head_weight.shape[0]
-        return super().initial_hidden(n_battles) | {"step": torch.zeros(agents, n_battles, dtype=torch.int64)}
+        step = self.actor.head_weight.new_zeros(len(self.actor.head_weight), n_battles, dtype=torch.int64)
+        return super().initial_hidden(n_battles) | {"step": step}
 
     def act(
         self, obs: Tensor, last_actions: Tensor, avail_actions: Tensor, hidden: Hidden, uniform: Tensor
@@ -86,6 +86,11 @@ class OpenLoopPolicy(IPPOPolicy):
         return dataclasses.replace(result, hidden=result.hidden | {"step": step + 1})
 
 
+def blindfolded(seeing: IPPOPolicy, spec: EnvSpec) -> OpenLoopPolicy:
+    """The same nets, for those who see the time alone."""
+    return OpenLoopPolicy(seeing.actor, seeing.critic, seeing.n_agents, seeing.greedy, spec.episode_limit)
+
+
 class OpenLoopIPPO(IPPO):
     """IPPO on the time alone."""
 
@@ -94,16 +99,21 @@ class OpenLoopIPPO(IPPO):
 
     def policy(self) -> OpenLoopPolicy:
         """The current actors, sampling, recording what an update needs."""
-        seeing = super().policy()
-        return OpenLoopPolicy(seeing.actor, seeing.critic, False, self.spec.episode_limit)
+        return blindfolded(super().policy(), self.spec)
 
     def greedy_policy(self) -> OpenLoopPolicy:
         """The current actors, each taking its most probable action."""
-        return OpenLoopPolicy(super().greedy_policy().actor, None, True, self.spec.episode_limit)
+        return blindfolded(super().greedy_policy(), self.spec)
 
-    def update(self, episodes: Episodes, rewards: Tensor, absorbing_reward: Tensor) -> dict[str, float]:
-        """One update on the time in the place of the observations; see `dm2.ippo.IPPO.update`."""
-        return super().update(without_sight(episodes, self.spec.episode_limit), rewards, absorbing_reward)
+    @staticmethod
+    def joint_policy(learners: Sequence[IPPO]) -> OpenLoopPolicy:
+        """The current actors of several teams as one; see `dm2.training.StackedLearner`."""
+        return blindfolded(IPPO.joint_policy(learners), learners[0].spec)
+
+    def batch(self, episodes: Episodes, rewards: Tensor, absorbing_reward: Tensor) -> Batch:
+        """What an update reads, the time in the place of the observations; see `dm2.ippo.IPPO.batch`."""
+        seen = without_sight(episodes.to(self.actor.device), self.spec.episode_limit)
+        return super().batch(seen, rewards, absorbing_reward)
 
     def net_inputs(self, obs: Tensor, last_actions: Tensor) -> Tensor:
         """The time and the agent's id, normalised."""
@@ -118,5 +128,4 @@ def build_learner(spec: EnvSpec, settings: RunSettings) -> OpenLoopIPPO:
 
 def build_policy(spec: EnvSpec, tensors: Mapping[str, Tensor], *, greedy: bool, epsilon: float) -> OpenLoopPolicy:
     """The actors of a policy file, with the critics if they are there; epsilon is for others."""
-    seeing = ippo.build_policy(blind(spec), tensors, greedy=greedy, epsilon=epsilon)
-    return OpenLoopPolicy(seeing.actor, seeing.critic, greedy, spec.episode_limit)
+    return blindfolded(ippo.build_policy(blind(spec), tensors, greedy=greedy, epsilon=epsilon), spec)

@@ -140,7 +140,7 @@ class RMAPPOPolicy:
         self, obs: Tensor, last_actions: Tensor, avail_actions: Tensor, hidden: Hidden, uniform: Tensor
     ) -> ActResult:
         """The most probable actions if greedy, else a sample; see `dm2.rollout.Policy`."""
-        inputs = normalise(build_inputs(obs, last_actions, avail_actions.shape[-1]))
+        inputs = normalise(build_inputs(obs, last_actions, avail_actions.shape[-1], self.n_agents))
         before = hidden["hidden"]
         logits, after = forward(self.actor, inputs.flatten(0, 1)[None], before.flatten(0, 1)[None])
         log_probs = masked_log_softmax(logits.view(avail_actions.shape), avail_actions)
@@ -270,7 +270,7 @@ class RMAPPO:
         agents, rows = self.spec.n_agents, episodes.rows
         starts = (torch.arange(agents)[:, None] * rows + episodes.starts[:-1]).flatten()
         lengths = episodes.lengths.repeat(agents)
-        own = normalise(build_inputs(episodes.obs, episodes.last_actions, self.spec.n_actions)).flatten(0, 1)
+        own = normalise(build_inputs(episodes.obs, episodes.last_actions, self.spec.n_actions, agents)).flatten(0, 1)
         central = normalise(critic_inputs(episodes)).flatten(0, 1)
         actor_net, critic_net = fold(self.actor, self.actor_shape), fold(self.critic, self.critic_shape)
         actor = Sequences.of(actor_net, starts, alive_steps(episodes), own, torch.arange(agents * rows))

@@ -4,14 +4,21 @@
 batch, so the policy never computes an action that nobody takes. Only steps that were played are stored, without
 padding, agent-major (the networks are stacked along the agents) and episode-major within an agent:
 episode n owns the rows starts[n] to starts[n + 1].
+
+`collect_together` does so for several teams at once, each with an environment of its own. Their agents are one axis of
+the policy, team after team, and their running battles its columns; a team with fewer battles left than another gets
+columns that nobody looks at.
+
+A policy computes where its recurrent state is. Battles are played on the CPU, and what they show is recorded there;
+what the policy wants recorded stays on its device.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -125,6 +132,14 @@ class Episodes:
         for name, extra in self.extras.items():
             check_shape(f"extras[{name!r}]", extra, (agents, rows, *extra.shape[2:]))
 
+    def to(self, device: torch.device) -> Episodes:
+        """The same episodes with every tensor on a device."""
+        if all(part.device == device for part in (self.obs, *self.extras.values())):
+            return self
+        arrays = {part.name: getattr(self, part.name) for part in fields(self) if part.name != "extras"}
+        moved: dict[str, Any] = {name: array if array is None else _to(array, device) for name, array in arrays.items()}
+        return replace(self, **moved, extras={name: extra.to(device) for name, extra in self.extras.items()})
+
     @property
     def n_agents(self) -> int:
         """A."""
@@ -181,11 +196,12 @@ class _Recorder:
         if name not in self.buffers:
             shape = (value.shape[0], self.n_battles, self.episode_limit, *value.shape[2:])
             self.buffers[name] = torch.empty(shape, dtype=value.dtype, device=value.device)
-        self.buffers[name][:, battles, step] = value
+        self.buffers[name][:, battles.to(value.device), step] = value
 
     def rows(self, name: str, filled: Tensor) -> Tensor:
         """Give up a buffer for its played rows, [A, rows, ...]; filled is bool [N, steps]."""
-        return self.buffers.pop(name)[:, filled]
+        buffer = self.buffers.pop(name)
+        return buffer[:, filled.to(buffer.device)]
 
 
 def collect(
@@ -210,47 +226,128 @@ def collect(
     Returns:
         The episodes, in the order of their numbers in `episodes`.
     """
-    if episodes.ndim != 1 or not episodes.size or episodes.size % env.n_battles:
-        raise ValueError(f"episodes: found shape {list(episodes.shape)}, expected [a multiple of {env.n_battles}]")
-    waves = np.split(episodes, episodes.size // env.n_battles)
-    return join([_collect_wave(env, policy, wave, generator, keep_state) for wave in waves])
+    return collect_together([env], policy, [episodes], [generator], keep_state=keep_state)[0]
 
 
-def _collect_wave(
-    env: BatchedEnv, policy: Policy, episodes: np.ndarray, generator: np.random.Generator, keep_state: bool
-) -> Episodes:
-    """Play one episode in each battle."""
-    spec, n_battles = env.spec, env.n_battles
-    env.reset(episodes)
-    recorder = _Recorder(n_battles, spec.episode_limit)
-    lengths = torch.zeros(n_battles, dtype=torch.int64)
-    all_actions = np.zeros((n_battles, spec.n_agents), dtype=np.int64)
-    battles = np.arange(n_battles)
-    last_actions = torch.full((spec.n_agents, n_battles), NO_ACTION_YET, dtype=torch.int64)
-    hidden = policy.initial_hidden(n_battles)
-    step = 0
-    while len(battles):
-        index = torch.from_numpy(battles)
-        obs, avail_actions = _agent_major(env.obs[battles]), _agent_major(env.avail_actions[battles])
-        uniform = generator.random((spec.n_agents, n_battles), dtype=np.float32)[:, battles]
-        result = policy.act(obs, last_actions, avail_actions, hidden, torch.from_numpy(uniform))
-        recorded = {"obs": obs, "avail_actions": avail_actions, "actions": result.actions, **_extra_names(result)}
+def collect_together(
+    envs: Sequence[BatchedEnv],
+    policy: Policy,
+    episodes: Sequence[np.ndarray],
+    generators: Sequence[np.random.Generator],
+    *,
+    keep_state: bool = False,
+) -> list[Episodes]:
+    """Play episodes of several teams, each as `collect` does and, but for rounding, with the same result.
+
+    Args:
+        envs: the battles of each team, on the same map and as many; reset here.
+        policy: all teams' agents, one team after the other.
+        episodes: numbers of the episodes that each team plays; equally many.
+        generators: one per team.
+        keep_state: store the global state too.
+
+    Returns:
+        The episodes of each team.
+    """
+    for env, numbers in zip(envs, episodes, strict=True):
+        if numbers.ndim != 1 or not numbers.size or numbers.size % env.n_battles:
+            raise ValueError(f"episodes: found shape {list(numbers.shape)}, expected [a multiple of {env.n_battles}]")
+    waves = [np.split(numbers, numbers.size // env.n_battles) for env, numbers in zip(envs, episodes, strict=True)]
+    played = [
+        _collect_wave(list(map(_Team, envs, numbers, generators)), policy, keep_state)
+        for numbers in zip(*waves, strict=True)
+    ]
+    return [join(parts) for parts in zip(*played, strict=True)]
+
+
+class _Team:
+    """One environment's battles while they are played, and what is recorded of them.
+
+    Attributes:
+        running: battles that have not ended, int64 [B].
+        lengths: steps of each battle so far, int64 [N].
+    """
+
+    def __init__(self, env: BatchedEnv, episodes: np.ndarray, generator: np.random.Generator) -> None:
+        env.reset(episodes)
+        self.env = env
+        self.generator = generator
+        self.running = np.arange(env.n_battles)
+        self.lengths = torch.zeros(env.n_battles, dtype=torch.int64)
+        self.recorder = _Recorder(env.n_battles, env.spec.episode_limit)
+        self.actions = np.zeros((env.n_battles, env.spec.n_agents), dtype=np.int64)
+
+    def observe(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Observations [A, B, obs_size], available actions [A, B, n_actions] and uniform numbers [A, B]."""
+        env, running = self.env, self.running
+        uniform = self.generator.random((env.spec.n_agents, env.n_battles), dtype=np.float32)[:, running]
+        return _agent_major(env.obs[running]), _agent_major(env.avail_actions[running]), torch.from_numpy(uniform)
+
+    def play(self, step: int, recorded: dict[str, Tensor], keep_state: bool) -> Tensor:
+        """Take the actions among what is recorded, each [A, B, ...]; the columns that go on, int64 [up to B]."""
+        env, running, index = self.env, self.running, torch.from_numpy(self.running)
         if keep_state:
-            recorded["state"] = torch.from_numpy(env.state[battles])[None]
-        all_actions[battles] = result.actions.T.numpy()
-        env.step(all_actions)
-        recorded["reward"] = torch.from_numpy(env.reward[battles])[None]
+            recorded["state"] = torch.from_numpy(env.state[running])[None]
+        self.actions[running] = recorded["actions"].T.numpy()
+        env.step(self.actions)
+        recorded["reward"] = torch.from_numpy(env.reward[running])[None]
         for name, value in recorded.items():
-            recorder.record(name, index, step, value)
-        lengths[index] += 1
+            self.recorder.record(name, index, step, value)
+        self.lengths[index] += 1
+        going_on = env.active[running]
+        self.running = running[going_on]
+        return torch.from_numpy(np.flatnonzero(going_on))
+
+
+def _collect_wave(teams: list[_Team], policy: Policy, keep_state: bool) -> list[Episodes]:
+    """Play one episode in each battle."""
+    agents, columns = teams[0].env.spec.n_agents, teams[0].env.n_battles
+    rows = [slice(n * agents, (n + 1) * agents) for n in range(len(teams))]
+    hidden = policy.initial_hidden(columns)
+    device = next((state.device for state in hidden.values()), torch.device("cpu"))
+    last_actions = torch.full((len(teams) * agents, columns), NO_ACTION_YET, dtype=torch.int64, device=device)
+    step = 0
+    while any(len(team.running) for team in teams):
+        observed = [team.observe() for team in teams]
+        obs, avail_actions, uniform = (
+            _side_by_side(parts, columns, padding)
+            for parts, padding in zip(zip(*observed, strict=True), (0.0, True, 0.0), strict=True)
+        )
+        result = policy.act(_to(obs, device), last_actions, _to(avail_actions, device), hidden, _to(uniform, device))
+        recorded = {"obs": obs, "avail_actions": avail_actions, "actions": result.actions.cpu(), **_extra_names(result)}
+        stay = []
+        for team, own in zip(teams, rows, strict=True):
+            battles = len(team.running)
+            seen = {name: value[own, :battles] for name, value in recorded.items()}
+            stay.append(team.play(step, seen, keep_state) if battles else torch.empty(0, dtype=torch.int64))
         step += 1
-        going_on = env.active[battles]
-        battles, last_actions, hidden = battles[going_on], result.actions, result.hidden
-        if not going_on.all():
-            stay = torch.from_numpy(np.flatnonzero(going_on))
-            last_actions = last_actions[:, stay]
-            hidden = {name: value[:, stay] for name, value in hidden.items()}
-    return _finish(env, recorder, lengths, keep_state)
+        last_actions, hidden = result.actions, result.hidden
+        if any(len(left) < parts[0].shape[1] for left, parts in zip(stay, observed, strict=True)):
+            columns, stay = max(map(len, stay)), [_to(left, device) for left in stay]
+            last_actions = _keep(last_actions, rows, stay, columns, NO_ACTION_YET)
+            hidden = {name: _keep(value, rows, stay, columns, 0.0) for name, value in hidden.items()}
+    return [_finish(team.env, team.recorder, team.lengths, keep_state) for team in teams]
+
+
+def _to(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU on a device; to a GPU it is copied while the CPU goes on."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+def _side_by_side(parts: Sequence[Tensor], columns: int, padding: float) -> Tensor:
+    """Each team's columns [A, B, ...] as rows of one tensor [teams * A, columns, ...], which pads them."""
+    if len(parts) == 1 and parts[0].shape[1] == columns:
+        return parts[0]
+    agents = parts[0].shape[0]
+    joint = parts[0].new_full((len(parts) * agents, columns, *parts[0].shape[2:]), padding)
+    for n, part in enumerate(parts):
+        joint[n * agents : (n + 1) * agents, : part.shape[1]] = part
+    return joint
+
+
+def _keep(value: Tensor, rows: list[slice], stay: list[Tensor], columns: int, padding: float) -> Tensor:
+    """The columns that stay of each team's rows of value, as `_side_by_side` has them."""
+    return _side_by_side([value[own][:, left] for own, left in zip(rows, stay, strict=True)], columns, padding)
 
 
 def _agent_major(array: np.ndarray) -> Tensor:

@@ -12,10 +12,11 @@
 The loop holds no random state: what an episode draws depends on the seed and the episode's number, what an evaluation
 draws on the seed and the env step. A run that was killed and resumed thus ends with the numbers of one that was not.
 
-Several seeds of a condition may train in one process as a group: update by update in turn, each with its own learner,
-battles, logbook and files, so that a seed ends as it does alone, to the last bit. One that is finished takes no part.
-All are published when the last one is finished: a job that fails earlier has published nothing that a workflow would
-delete.
+Several seeds of a condition may train in one process as a group, each with its own learner, battles, logbook and files.
+On the CPU they take turns, update by update, and a seed ends as it does alone, to the last bit: there a stack of their
+networks was no faster, and its products are rounded otherwise. On a GPU their networks are one stack that collects and
+learns at once (`StackedLearner`). The seeds need not be at the same env step; one that is finished takes no part. All
+are published when the last one is finished: a job that fails before has published nothing that a workflow would delete.
 """
 
 from __future__ import annotations
@@ -29,14 +30,15 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
 
 from dm2.algorithms import learner_name, load, run_digest
 from dm2.backends import BatchedEnv, EnvSpec, env_spec, make_env
-from dm2.config import RunSettings, SettingsError
+from dm2.config import ALGORITHMS, RunSettings, SettingsError
+from dm2.devices import choose_device, default_device, device_name, on_cpu
 from dm2.errors import UserError
 from dm2.evaluation import Evaluation, evaluate
 from dm2.policies import read_policy
@@ -53,7 +55,7 @@ from dm2.resume import (
     load_checkpoint,
     save_checkpoint,
 )
-from dm2.rollout import Episodes, Policy, collect
+from dm2.rollout import Episodes, Policy, collect, collect_together
 from dm2.storage import (
     RunDirectory,
     copy_file,
@@ -125,6 +127,23 @@ class Learner(Protocol):
 
 
 @runtime_checkable
+class StackedLearner(Protocol):
+    """A learner that trains several seeds at once, and on a GPU; others train on the CPU.
+
+    Its networks are made on torch's default device. In both methods the learners differ in their seed alone, and each
+    ends up with the numbers that it has alone, but for rounding.
+    """
+
+    @staticmethod
+    def joint_policy(learners: Sequence[Any], /) -> Policy:
+        """The policies of the learners as one, whose agents are theirs, one learner's after the other's."""
+
+    @staticmethod
+    def learn_together(learners: Sequence[Any], episodes: Sequence[Episodes], /) -> list[dict[str, float]]:
+        """Do for each learner and its episodes what `learn` does for one."""
+
+
+@runtime_checkable
 class PretrainedLearner(Protocol):
     """A learner that learns something before the first battle."""
 
@@ -177,6 +196,7 @@ def train(
     progress: bool = True,
     checkpoint_minutes: float = 5.0,
     stall_minutes: float = STALL_MINUTES,
+    device: str = "cpu",
     on_evaluation: Callable[[Sequence[Row]], None] = lambda rows: None,
 ) -> None:
     """Train one run to its end, from its last checkpoint if it has one; a finished run is left as it is.
@@ -191,6 +211,7 @@ def train(
         checkpoint_minutes: wall time between checkpoints.
         stall_minutes: wall time after which an update, with the evaluation and checkpoint before it, is taken to have
             stalled: the process ends, see `dm2.watchdog`.
+        device: where the networks are: "cpu", "cuda" or "auto", see `dm2.devices`.
         on_evaluation: told all evaluations so far, after each and when a stopped run goes on.
 
     Raises:
@@ -206,6 +227,7 @@ def train(
         progress=progress,
         checkpoint_minutes=checkpoint_minutes,
         stall_minutes=stall_minutes,
+        device=device,
     )
 
 
@@ -234,6 +256,7 @@ def train_group(
     progress: bool = True,
     checkpoint_minutes: float = 5.0,
     stall_minutes: float = STALL_MINUTES,
+    device: str = "cpu",
 ) -> None:
     """Train runs that differ in their seed alone, each to its end as `train` does, in one process.
 
@@ -244,14 +267,17 @@ def train_group(
         progress: a bar is shown for a single run alone.
         checkpoint_minutes: of all runs at once.
         stall_minutes: of an update of all runs; the stacks are in the first one's log.
+        device: see `train`.
 
     Raises:
         SettingsError: the settings differ in more than the seed; besides, what `train` raises.
     """
     check_group([run.settings for run in runs])
+    on_gpu = ALGORITHMS[runs[0].settings.algorithm].trains_on_gpu
+    chosen = choose_device(device, len(runs), on_gpu)
     torch.set_num_threads(NETWORK_THREADS)
     with ExitStack() as files:
-        opened = [open_training(run, demonstrations, threads, progress, len(runs) > 1, files) for run in runs]
+        opened = [open_training(run, demonstrations, chosen, threads, progress, len(runs) > 1, files) for run in runs]
         trainings = [training for training in opened if training is not None]
         if not trainings:
             return
@@ -284,6 +310,7 @@ def check_group(settings: Sequence[RunSettings]) -> None:
 def open_training(
     run_to_train: RunToTrain,
     demonstrations: Demonstrations | None,
+    device: torch.device,
     threads: int,
     progress: bool,
     in_a_group: bool,
@@ -304,7 +331,8 @@ def open_training(
     if is_finished(run, settings, identity):
         report.message(f"{run.path} is finished: nothing to do (--fresh trains it again)")
         return None
-    learner = build_learner(settings, spec, demonstrations)
+    with default_device(device):
+        learner = build_learner(settings, spec, demonstrations)
     env = make_env(
         settings.backend,
         settings.map_name,
@@ -313,7 +341,7 @@ def open_training(
         n_threads=threads,
         regeneration_pays=settings.quirks.regeneration_pays,
     )
-    return Training(settings, run, learner, env, identity, report, threads, run_to_train.on_evaluation)
+    return Training(settings, run, learner, env, identity, report, device, threads, run_to_train.on_evaluation)
 
 
 def train_to_the_end(
@@ -357,9 +385,33 @@ def train_to_the_end(
             raise TrainingInterrupted(EXIT_INTERRUPTED)
         if checkpoint_due:
             last_checkpoint = time.monotonic()
+        update(going_on)
         for training in going_on:
-            training.update()
             training.report.update(training.logbook.env_steps)
+
+
+def update(trainings: Sequence[Training]) -> None:
+    """Play one batch of episodes of every run and learn from it.
+
+    Raises:
+        TrainingDiverged: a metric is not finite.
+    """
+    if trainings[0].device.type == "cpu":
+        for training in trainings:
+            training.update()
+        return
+    stacked, learners = cast(StackedLearner, trainings[0].learner), [training.learner for training in trainings]
+    episodes = collect_together(
+        [training.env for training in trainings],
+        stacked.joint_policy(learners),
+        [training.next_episodes for training in trainings],
+        [training.policy_stream() for training in trainings],
+        keep_state=learners[0].keeps_state,
+    )
+    with trainings[0].device:
+        losses = stacked.learn_together(learners, episodes)
+    for training, own_episodes, own_losses in zip(trainings, episodes, losses, strict=True):
+        training.count(own_episodes, own_losses)
 
 
 class Training:
@@ -373,6 +425,7 @@ class Training:
         env: BatchedEnv,
         identity: Identity,
         report: ProgressReport,
+        device: torch.device,
         threads: int,
         on_evaluation: Callable[[Sequence[Row]], None],
     ) -> None:
@@ -382,6 +435,7 @@ class Training:
         self.env = env
         self.identity = identity
         self.report = report
+        self.device = device
         self.threads = threads
         self.on_evaluation = on_evaluation
         self.logbook = Logbook()
@@ -407,23 +461,37 @@ class Training:
         """True once all env steps are played."""
         return self.logbook.env_steps >= self.settings.env_steps
 
+    @property
+    def next_episodes(self) -> np.ndarray:
+        """Numbers of the episodes that the next update learns from, int64 [episodes_per_update]."""
+        return np.arange(self.logbook.episodes, self.logbook.episodes + self.learner.episodes_per_update)
+
+    def policy_stream(self) -> np.random.Generator:
+        """What the policy draws from in these episodes."""
+        return stream(self.settings.seed, "policy", self.logbook.episodes)
+
     def update(self) -> None:
         """Play one batch of episodes and learn from it.
 
         Raises:
             TrainingDiverged: a metric is not finite.
         """
-        book, battles = self.logbook, self.learner.episodes_per_update
-        numbers = np.arange(book.episodes, book.episodes + battles)
-        generator = stream(self.settings.seed, "policy", book.episodes)
-        episodes = collect(self.env, self.learner.policy(), numbers, generator, keep_state=self.learner.keeps_state)
-        losses = self.learner.learn(episodes)
+        policy, keep_state = self.learner.policy(), self.learner.keeps_state
+        episodes = collect(self.env, policy, self.next_episodes, self.policy_stream(), keep_state=keep_state)
+        self.count(episodes, self.learner.learn(episodes))
+
+    def count(self, episodes: Episodes, losses: Mapping[str, float]) -> None:
+        """Enter an update into the logbook.
+
+        Raises:
+            TrainingDiverged: a metric is not finite.
+        """
         for name, value in losses.items():
             if not math.isfinite(value):
                 raise TrainingDiverged(self._diverged(name, value))
-        book.count_losses(losses)
-        book.env_steps += episodes.rows
-        book.episodes += battles
+        self.logbook.count_losses(losses)
+        self.logbook.env_steps += episodes.rows
+        self.logbook.episodes += episodes.n_episodes
 
     def evaluate_if_due(self) -> None:
         """Add a row to the metrics at every multiple of the interval, and at the end."""
@@ -491,7 +559,7 @@ class Training:
         tensors = self.learner.policy_state()
         if percent == 100 and isinstance(self.learner, JudgedLearner):
             tensors |= self.learner.judges_state()
-        save_tensors(path, tensors, kind="policy", metadata=metadata)
+        save_tensors(path, on_cpu(tensors), kind="policy", metadata=metadata)
 
     def checkpoint(self) -> None:
         """Write what the run can go on from.
@@ -500,7 +568,7 @@ class Training:
             TrainingDiverged: a number in the learner's state is not finite; nothing is written.
         """
         self.lap()
-        state = self.learner.state()
+        state = on_cpu(self.learner.state())
         for name, tensor in state.items():
             if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
                 raise TrainingDiverged(self._diverged(name, math.nan))
@@ -563,6 +631,7 @@ class Training:
                 "policies": policies,
                 "best_policy": sha256_of_file(self.run.best_policy),
             },
+            "device": device_name(self.device),
             **provenance(self.threads),
         }
 

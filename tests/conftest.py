@@ -1,10 +1,10 @@
-"""Options of the suite: what needs a game, a GPU or a cluster runs only on request."""
+"""Options of the suite: what needs a game or a cluster runs only on request, what needs a GPU where there is one."""
 
 import pytest
+import torch
 
 OPT_IN = {
     "starcraft": "run the tests that need StarCraft II",
-    "device": "run the tests that need a GPU",
     "slurm": "run the tests that install and start Slurm (Debian, as root)",
 }
 
@@ -16,6 +16,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
+        if "gpu" in item.keywords and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="needs a GPU that CUDA can use"))
         for name in OPT_IN:
             if name in item.keywords and not config.getoption(name):
                 item.add_marker(pytest.mark.skip(reason=f"opt in with --{name}"))

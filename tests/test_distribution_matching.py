@@ -12,7 +12,7 @@ from fake_env import FakeEnv, FakeSpec
 from dm2.config import DemonstrationSource, DiscriminatorSettings, IPPOSettings, QuirkSettings, RunSettings
 from dm2.demonstrations import Demonstrations, sample_demonstrations
 from dm2.distribution_matching import DistributionMatching, matching_reward
-from dm2.ippo import IPPO
+from dm2.ippo import IPPO, Batch
 from dm2.randomness import stream
 from dm2.rollout import Episodes, collect
 
@@ -66,11 +66,13 @@ def test_ippo_is_paid_by_the_trained_discriminator(
     episodes, paid = play(learner), {}
     before = learner.discriminator.flat.clone()
 
-    def update(episodes: Episodes, rewards: torch.Tensor, absorbing_reward: torch.Tensor) -> dict[str, float]:
-        paid.update(rewards=rewards, absorbing=absorbing_reward)
-        return {}
+    make_batch = learner.ippo.batch
 
-    monkeypatch.setattr(learner.ippo, "update", update)
+    def batch(episodes: Episodes, rewards: torch.Tensor, absorbing_reward: torch.Tensor) -> Batch:
+        paid.update(rewards=rewards, absorbing=absorbing_reward)
+        return make_batch(episodes, rewards, absorbing_reward)
+
+    monkeypatch.setattr(learner.ippo, "batch", batch)
     metrics = learner.learn(episodes)
     assert not torch.equal(before, learner.discriminator.flat)
     logits, zero = learner.discriminator.logits(episodes)

@@ -279,6 +279,15 @@ def test_seeds_are_grouped_by_condition_and_map() -> None:
     assert sorted(planned) == sorted(matrix.runs)
 
 
+def test_a_gpu_is_refused_for_what_trains_on_the_cpu_alone() -> None:
+    assert "found device cuda for qmix, which trains on the CPU alone" in refused(device="cuda")
+    for device, conditions in {
+        "cuda": ["ippo", "dm2_ippo_demo", "dm2_sil"],
+        "auto": ["ippo", "qmix", "rmappo"],
+    }.items():
+        assert load("smoke", runs={"3m": conditions}, device=device).scale.device == device
+
+
 def test_independent_experts_are_one_run_per_agent() -> None:
     layer = {"demonstrations": {"joint": False, "concurrent": False}}
     matrix = load("laptop", runs={"5m_vs_6m": ["dm2_ippo_demo_50"]}, defaults=layer)

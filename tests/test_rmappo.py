@@ -82,7 +82,7 @@ class Recording:
 def test_chunks_start_from_the_states_of_the_play():
     own = learner()
     episodes = play(Recording(own.policy()))
-    inputs = normalise(build_inputs(episodes.obs, episodes.last_actions, SPEC.n_actions)).flatten(0, 1)
+    inputs = normalise(build_inputs(episodes.obs, episodes.last_actions, SPEC.n_actions, SPEC.n_agents)).flatten(0, 1)
     hidden = episodes.extras["hidden"].flatten(0, 1)
     for block in own.training_blocks(episodes)[0]:
         for n in range(int(block.counts[0])):

@@ -8,20 +8,28 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from test_training import real_run, rows_of, same_results
 from toy_training import SETTINGS as TOY
 from toy_training import toy_parts
 
 from dm2 import training
+from dm2.backends import env_spec, make_env
 from dm2.config import RunSettings, SettingsError
 from dm2.demonstrations import Demonstrations
+from dm2.randomness import stream
 from dm2.resume import Row, checkpoints
+from dm2.rollout import Episodes, collect, collect_together
 from dm2.storage import RunDirectory
 from dm2.training import (
     EXIT_INTERRUPTED,
+    Learner,
     RunToTrain,
+    StackedLearner,
     TrainingInterrupted,
+    build_learner,
     train,
     train_group,
 )
@@ -40,6 +48,50 @@ def group(folder: Path, settings: list[RunSettings], **options: object) -> list[
 
 def runs_in(folder: Path, settings: list[RunSettings]) -> list[RunDirectory]:
     return [RunDirectory(folder / str(own.seed)) for own in settings]
+
+
+def play(learners: list[Learner], settings: list[RunSettings], update: int, together: bool) -> list[Episodes]:
+    envs = [make_env("simulator", "3m", learners[0].episodes_per_update, own.seed) for own in settings]
+    numbers = [np.arange(8 * update, 8 * update + 8) for _ in settings]
+    generators = [stream(own.seed, "policy", update) for own in settings]
+    if together:
+        return collect_together(envs, learners[0].joint_policy(learners), numbers, generators)
+    policies = [learner.policy() for learner in learners]
+    return [collect(*one) for one in zip(envs, policies, numbers, generators, strict=True)]
+
+
+def plainly(learner: Learner) -> Learner:
+    """The learner on the way of other devices than the CPU."""
+    for part in (learner, getattr(learner, "ippo", None), getattr(learner, "discriminator", None)):
+        if hasattr(part, "use_kernels"):
+            part.use_kernels = False
+    return learner
+
+
+@pytest.mark.parametrize("condition", ["ippo", "dm2_ippo_demo", "gail_only_state_action", "open_loop", "dm2_sil"])
+def test_the_first_updates_of_a_stack_are_those_of_each_seed_alone(condition: str) -> None:
+    """Three seeds as one stack, by batched padded products, and alone, by the CPU's kernels."""
+    settings, archive = seeds_of(condition)
+    spec = env_spec("simulator", "3m")
+    alone = [build_learner(own, spec, archive) for own in settings]
+    stack = [plainly(build_learner(own, spec, archive)) for own in settings]
+    assert isinstance(stack[0], StackedLearner)
+    for update in range(2):
+        expected, played = play(alone, settings, update, False), play(stack, settings, update, True)
+        for one, other in zip(played, expected, strict=True):
+            for name in ("lengths", "obs", "actions", "reward", "final_obs"):
+                assert torch.equal(getattr(one, name), getattr(other, name)), name
+            for name, extra in other.extras.items():
+                torch.testing.assert_close(one.extras[name], extra, rtol=1e-5, atol=5e-6)
+        metrics = stack[0].learn_together(stack, played)
+        for learner, own, found in zip(alone, expected, metrics, strict=True):
+            assert found == pytest.approx(learner.learn(own), rel=1e-4, abs=1e-6)
+    for own, other in zip(stack, alone, strict=True):
+        state, expected_state = own.state(), other.state()
+        assert state.keys() == expected_state.keys()
+        for name, value in expected_state.items():
+            torch.testing.assert_close(state[name], value, rtol=1e-4, atol=5e-6, msg=f"{name} differs")
+    assert not torch.equal(alone[0].state()["actor.head.weight"], alone[1].state()["actor.head.weight"])
 
 
 @pytest.mark.parametrize("condition", ["ippo_bc_pretrain", "dm2_sil", "rmappo", "qmix"])

@@ -25,6 +25,10 @@ def main(
         Path | None, typer.Option(help="Archive, where the settings name demonstrations.", exists=True, dir_okay=False)
     ] = None,
     threads: options.Threads = 1,
+    device: Annotated[
+        str,
+        typer.Option(help="Where the networks are: cpu, cuda, or auto: cuda for two seeds or more, if there is one."),
+    ] = "cpu",
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget an earlier start or result of the run.")] = False,
     fresh_if_changed: Annotated[
         bool, typer.Option("--fresh-if-changed", help="The same if other settings, code or demonstrations made it.")
@@ -77,6 +81,7 @@ def main(
         demonstrations=archive,
         threads=threads,
         stall_minutes=stall_minutes,
+        device=device,
     )
 
 

@@ -110,12 +110,15 @@ def test_a_group_of_seeds_is_one_job_with_each_seeds_own_files(tmp_path: Path) -
     config = ("scale=smoke", "seeds=[1,2,3]", "seeds_per_job=2", "runs={3m: [ippo]}")
     plan = snakemake(tmp_path, "--dry-run", "--profile", str(CLUSTERS / "slurm"), target, "--config", *config)
     assert resources(plan.stdout)["train_expert_1"] == [(2 * 3072, 30)]
+    assert "--device cpu" in plan.stdout
     assert f"seed-1/settings.yaml --run-directory {runs.relative_to(tmp_path)}/seed-1 --settings" in plan.stdout
     done = snakemake(tmp_path, target, "--config", *config)
     assert done.returncode == 0, done.stdout
     assert planned(done.stdout) == {"write_run_settings": 2, "train_expert_1": 1, "total": 3}
     files = [{str(path.relative_to(runs / seed)) for path in (runs / seed).rglob("*")} for seed in ("seed-1", "seed-2")]
     assert files[0] == files[1] and {"metrics.csv", "run.json", "policies/100.safetensors"} < files[0]
+    other_device = snakemake(tmp_path, "--dry-run", target, "--config", *config, "device=auto")
+    assert "Nothing to be done" in other_device.stdout
     alone = ("--dry-run", "--rerun-triggers", "mtime", "params", "code", "--config", *config[:2], config[3])
     assert "Nothing to be done" in snakemake(tmp_path, *alone, "--", target).stdout
     forced = ("--dry-run", "--quiet", "rules", "--forcerun", "train_expert_1", "--config", *config)
@@ -128,7 +131,7 @@ CLUSTERS = REPOSITORY / "workflow" / "profiles"
 def resources(output: str) -> dict[str, list[tuple[int, int]]]:
     """Memory in MB and minutes that each rule's jobs ask for, from a dry run."""
     found: dict[str, list[tuple[int, int]]] = {}
-    pattern = r"rule (\w+):$.*?mem_mb=(\d+),.*?runtime=(\d+)$"
+    pattern = r"rule (\w+):$.*?mem_mb=(\d+),.*?runtime=(\d+)\b"
     for rule, memory, minutes in re.findall(pattern, output, re.MULTILINE | re.DOTALL):
         found.setdefault(rule, []).append((int(memory), int(minutes)))
     return found

@@ -44,10 +44,11 @@ for name, seeds, conditions, map_names in training_jobs(
             "../../environment.yml"
         threads: 1
         resources:
+            device=MATRIX.scale.device,
             mem_mb=growing(3072 * len(seeds)),
             runtime=training_minutes,
         params:
             runs=run_options,
             code=training_code,
         shell:
-            "exec python -m dm2.scripts.train {params.runs:q} --demonstrations {input.demonstrations:q} --fresh-if-changed --threads {threads} > {log:q} 2>&1"
+            "exec python -m dm2.scripts.train {params.runs:q} --demonstrations {input.demonstrations:q} --fresh-if-changed --device {resources.device} --threads {threads} > {log:q} 2>&1"
