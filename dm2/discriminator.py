@@ -256,9 +256,9 @@ class Discriminator:
             check_shape(name, tensors[name], tuple(self.flat.shape))
         self.flat.data.copy_(tensors["parameters"])
         moments = {"step": "adam_steps", "exp_avg": "adam_mean", "exp_avg_sq": "adam_square"}
-        self.optimizer.state[self.flat] = {key: tensors[name].clone() for key, name in moments.items()}
-        for key in ("exp_avg", "exp_avg_sq"):  # Adam wants its step on the CPU
-            self.optimizer.state[self.flat][key] = self.optimizer.state[self.flat][key].to(self.flat.device)
+        state = {key: tensors[name].clone() for key, name in moments.items()}
+        step = {"step": state.pop("step")}  # which Adam wants on the CPU
+        self.optimizer.state[self.flat] = step | {key: value.to(self.flat.device) for key, value in state.items()}
         self.updates = int(tensors["updates"])
 
 

@@ -33,6 +33,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -234,6 +235,25 @@ class CriticRows(NamedTuple):
     returns: Tensor
 
 
+class Padded(NamedTuple):
+    """The rows of every agent as one, zeros behind an agent's own; R is the most that one has.
+
+    Attributes:
+        data: each field of `ActorRows` or `CriticRows`, [L, R, ...].
+        filled: True where an agent has a row of its own, bool [L, R].
+    """
+
+    data: list[Tensor]
+    filled: Tensor
+
+
+def pad(rows: Sequence[tuple[Tensor, ...]]) -> Padded:
+    """Put the agents' rows side by side."""
+    filled = [torch.ones_like(own[-1], dtype=torch.bool) for own in rows]
+    data = [pad_sequence(list(column), batch_first=True) for column in zip(*rows, strict=True)]
+    return Padded(data, pad_sequence(filled, batch_first=True))
+
+
 @dataclass(frozen=True)
 class Tail:
     """The padded steps, all of them one row per agent; L agents of one team or several, T steps of the episode limit.
@@ -268,6 +288,16 @@ class Batch:
     critic_rows: list[CriticRows]
     critic_steps: Tensor
     tail: Tail
+
+    @cached_property
+    def padded_actor_rows(self) -> Padded:
+        """The actors' rows for batched products."""
+        return pad(self.actor_rows)
+
+    @cached_property
+    def padded_critic_rows(self) -> Padded:
+        """The critics' rows for batched products."""
+        return pad(self.critic_rows)
 
 
 def join_batches(batches: Sequence[Batch]) -> Batch:
@@ -461,8 +491,10 @@ class IPPO:
         """
         parameters = parameters.detach().requires_grad_()
         net = fold(parameters, self.actor_shape)
-        compute = ippo_kernels.policy_gradients if self.use_kernels else plain_policy_gradients
-        gradients, sums = compute(net, batch.actor_rows, batch.actor_steps, self.settings)
+        if self.use_kernels:
+            gradients, sums = ippo_kernels.policy_gradients(net, batch.actor_rows, batch.actor_steps, self.settings)
+        else:
+            gradients, sums = plain_policy_gradients(net, batch.padded_actor_rows, batch.actor_steps, self.settings)
         (gradient,) = torch.autograd.grad(net, parameters, gradients)
         rows = torch.tensor([[len(rows.actions)] for rows in batch.actor_rows], device="cpu")
         return gradient, sums.cpu() / rows
@@ -481,8 +513,11 @@ class IPPO:
         settings, tail, one_sided = self.settings, batch.tail, self.quirks.one_sided_huber
         parameters = parameters.detach().requires_grad_()
         net = fold(parameters, self.critic_shape)
-        compute = ippo_kernels.value_gradients if self.use_kernels else plain_value_gradients
-        gradients, sums = compute(net, batch.critic_rows, batch.critic_steps, settings, one_sided)
+        how = batch.critic_steps, settings, one_sided
+        if self.use_kernels:
+            gradients, sums = ippo_kernels.value_gradients(net, batch.critic_rows, *how)
+        else:
+            gradients, sums = plain_value_gradients(net, batch.padded_critic_rows, *how)
         no_hidden = parameters.new_zeros(len(parameters), 1, settings.hidden_size)
         tail_values = forward(net, tail.inputs, no_hidden)[0][:, 0]  # [L, 1]
         losses = value_loss(
@@ -565,13 +600,10 @@ def update_together(teams: Sequence[IPPO], batches: Sequence[Batch]) -> list[dic
     return [{name: value / first.settings.ppo_epochs for name, value in total.items()} for total in sums]
 
 
-def plain_policy_gradients(
-    net: Folded, rows: list[ActorRows], steps: Tensor, settings: IPPOSettings
-) -> tuple[Folded, Tensor]:
+def plain_policy_gradients(net: Folded, rows: Padded, steps: Tensor, settings: IPPOSettings) -> tuple[Folded, Tensor]:
     """Plain twin of `dm2.ippo_kernels.policy_gradients`, by automatic differentiation, all agents at once."""
     leaves = Folded(*(parameter.detach().requires_grad_() for parameter in net))
-    filled = rows_filled([own.actions for own in rows])
-    inputs, hidden, avail_actions, actions, old_log_prob, advantages = pad(rows)
+    (inputs, hidden, avail_actions, actions, old_log_prob, advantages), filled = rows
     avail_actions = avail_actions | ~filled[..., None]  # a row without any action has no finite log-probability
     logits, _ = forward(leaves, inputs, hidden)
     objective = policy_objective(logits, avail_actions, actions, old_log_prob, advantages, settings.clip_epsilon)
@@ -582,27 +614,16 @@ def plain_policy_gradients(
 
 
 def plain_value_gradients(
-    net: Folded, rows: list[CriticRows], steps: Tensor, settings: IPPOSettings, one_sided: bool
+    net: Folded, rows: Padded, steps: Tensor, settings: IPPOSettings, one_sided: bool
 ) -> tuple[Folded, Tensor]:
     """Plain twin of `dm2.ippo_kernels.value_gradients`, by automatic differentiation, all agents at once."""
     leaves = Folded(*(parameter.detach().requires_grad_() for parameter in net))
-    filled = rows_filled([own.returns for own in rows])
-    inputs, hidden, old_values, returns = pad(rows)
+    (inputs, hidden, old_values, returns), filled = rows
     values = forward(leaves, inputs, hidden)[0][..., 0]
     losses = value_loss(values, old_values, returns, settings.clip_epsilon, settings.huber_delta, one_sided)
     sums = losses.where(filled, 0.0).sum(1)
     loss = (settings.value_loss_coefficient / steps * sums).sum()
     return Folded(*torch.autograd.grad(loss, leaves)), sums.detach()
-
-
-def pad(rows: Sequence[tuple[Tensor, ...]]) -> list[Tensor]:
-    """The same data of every agent as one tensor [L, R, ...], zeros behind its own rows; R is the most that one has."""
-    return [pad_sequence(list(data), batch_first=True) for data in zip(*rows, strict=True)]
-
-
-def rows_filled(columns: Sequence[Tensor]) -> Tensor:
-    """True where `pad` has an agent's own rows, bool [L, R]; columns is one data of each agent."""
-    return pad_sequence([torch.ones_like(own, dtype=torch.bool) for own in columns], batch_first=True)
 
 
 def _copies(flat: Tensor, shape: NetShape) -> dict[str, Tensor]:
