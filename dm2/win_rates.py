@@ -137,5 +137,5 @@ def scatter(table: pd.DataFrame) -> Figure:
     axes.plot([], [], "o", color="0.4", fillstyle="none", label="the paper's, after as many env steps")
     axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="win rate in StarCraft II, published")
     axes.set(ylabel="win rate in the built-in simulator, not StarCraft II")
-    axes.legend(loc="upper left", frameon=False)
+    axes.legend(loc="lower right", frameon=False)
     return figure
