@@ -61,7 +61,7 @@ def main() -> None:
             rows += [row for map_name in arguments.map_names for row in measure_smax(map_name, arguments.peer_python)]
         else:
             rows += [row for map_name in arguments.map_names for row in run_part(part, map_name, arguments)]
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows).convert_dtypes()  # whole numbers stay whole where other rows have none
     print(table.to_string(index=False))
     if arguments.csv:
         table.to_csv(arguments.csv, index=False)
