@@ -547,7 +547,9 @@ def _load_scale(folder: Path, overrides: Mapping[str, Any]) -> Scale:
         data.pop("single_seed_runs", None)
     given = {key: chosen[key] for key in ("defaults", "maps") if isinstance(chosen.get(key), Mapping)}
     layers = {key: merge(data.get(key, {}), layer) for key, layer in given.items()}
-    scale = Scale.from_mapping({**data, **chosen, **layers}, str(path))
+    changed = ", ".join(key for key, value in chosen.items() if key not in data or data[key] != value)
+    where = f"{path}, with {changed} set by the configuration" if changed else str(path)
+    scale = Scale.from_mapping({**data, **chosen, **layers}, where)
     if data.get("scale") != scale.scale:
         raise SettingsError(f"{path}: scale: found {data.get('scale')!r}, expected the file's own name {scale.scale!r}")
     return scale

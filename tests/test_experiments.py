@@ -372,7 +372,7 @@ def test_archives_that_differ_in_any_key_have_different_names() -> None:
     [
         ({"scale": "papr"}, "unknown scale 'papr'; did you mean 'paper'?"),
         ({"backend": "simulatr"}, "unknown backend 'simulatr'; did you mean 'simulator'?"),
-        ({"sedes": [1]}, "unknown key 'sedes'; did you mean 'seeds'?"),
+        ({"sedes": [1]}, "quick.yaml, with sedes set by the configuration: unknown key 'sedes'; did you mean 'seeds'?"),
         ({"runs": {"5m_v_6m": ["ippo"]}}, "unknown map '5m_v_6m'; did you mean '5m_vs_6m'?"),
         ({"runs": {"3m": ["ipppo"]}}, "runs.3m: unknown condition 'ipppo'; did you mean 'ippo'?"),
         ({"maps": {"3n": {}}}, "maps: unknown map '3n'; did you mean '3m'?"),
