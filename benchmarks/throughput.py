@@ -8,7 +8,7 @@ machine that does something else at the same time.
 
 simulator: 1, 32, 256 and 2,048 battles, random available actions, observations and availability included, on one
 thread and on two in turn; the ratio of the two is the median over pairs of laps.
-smax: the same play in SMAX of the package jaxmarl, 256 battles, on all cores; skipped where the package is not.
+smax: the same play in SMAX of the package jaxmarl, as many battles, on all cores; skipped where the package is not.
 learners: one thread, alone and two runs side by side (their rates added up); collecting, learning and a share of the
 evaluations (one per 50,000 env steps, as in the paper), and which share of the processor time each of them takes.
 Operations are those of matrix products, 2 m k n each, counted while the learner learns (benchmarks/matrix_products.py);
@@ -122,12 +122,17 @@ def measure_smax(map_name: str, python: str) -> list[dict[str, Any]]:
     if subprocess.run([python, "-c", "import jaxmarl"], check=False, capture_output=True).returncode:
         print(f"smax: skipped, {python} has no package jaxmarl (--peer-python names one that has)", file=sys.stderr)
         return []
-    command = [python, Path(__file__).with_name("smax.py"), "--map-name", map_name]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    if done.returncode:
-        print(f"smax: skipped on {map_name}: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
-        return []
-    return [{"part": "smax", "map_name": map_name, "battles": 256, **json.loads(done.stdout.splitlines()[-1])}]
+    rows = []
+    for battles in SIMULATOR_BATTLES:
+        command = [python, Path(__file__).with_name("smax.py"), "--map-name", map_name, "--battles", str(battles)]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        if done.returncode:
+            print(f"smax: skipped on {map_name}: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
+            return []
+        rows.append(
+            {"part": "smax", "map_name": map_name, "battles": battles, **json.loads(done.stdout.splitlines()[-1])}
+        )
+    return rows
 
 
 def measure_startup(repeats: int) -> list[dict[str, Any]]:

@@ -17,20 +17,24 @@ from dm2.backends import env_spec
 from dm2.battle.scenario import map_data
 from dm2.config import SCRIPTED_POLICIES
 from dm2.evaluation import evaluate
-from dm2.results import paper_curve
+from dm2.results import paper_curve, summarise
 from dm2.scripted import scripted_policy
+from dm2.statistics import final_value, steps_to_threshold
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FINAL_EVALUATIONS = 10  # of a run, as in the published numbers
 PUBLISHED_UNTIL = 2_500_000
-"""Env steps up to which published numbers count: most are of 2 million, as ours; after 10 they tell something else."""
+"""Env steps up to which published numbers count: most are of 2 million; after 10 they tell something else."""
+COMPARED_UNTIL = 2_050_000
+"""Env steps up to which a run's evaluations stand beside them."""
 _PUBLISHED_AS = {
     "uniformly random (epsilon 1.0 to 0.8)": "random",
     "attack-nearest heuristic (smac heuristic_ai)": "heuristic",
     "mappo": "rmappo",
 }
+_PAPER_CONDITION = {"ippo_1024_episodes": "ippo"}  # where the paper has another name for it, or one setting of its own
 QUANTITIES = ["return_mean", "episode_length_mean", "dead_allies_mean", "dead_enemies_mean"]
 """What the tables tell beside the win rate, under the names of metrics.csv."""
 _OURS = ["map_name", "team", "simulator", *QUANTITIES, "n"]
@@ -64,7 +68,8 @@ def scripted(battles: int, seed: int) -> pd.DataFrame:
 
 
 def trained(curves: pd.DataFrame, paper_curves: pd.DataFrame) -> pd.DataFrame:
-    """How trained teams fare: of a run the mean of its last evaluations, of several seeds the median.
+    """How trained teams fare after 2 million env steps: of a run the mean of its last evaluations until then, the
+    median of several seeds.
 
     Args:
         curves: as `dm2.results.learning_curves` gives them.
@@ -75,17 +80,45 @@ def trained(curves: pd.DataFrame, paper_curves: pd.DataFrame) -> pd.DataFrame:
         run) and paper (the paper's win rate after so many env steps; NaN where its figures do not show it).
     """
     key = ["map_name", "condition", "seed"]
-    runs = curves.sort_values("env_steps").groupby(key).tail(FINAL_EVALUATIONS).groupby(key)
+    early = curves[curves.env_steps <= COMPARED_UNTIL].sort_values("env_steps")
+    runs = early.groupby(key).tail(FINAL_EVALUATIONS).groupby(key)
     ends = runs[["win_rate", *QUANTITIES]].mean().assign(env_steps=runs.env_steps.max())
     conditions = ends.groupby(level=["map_name", "condition"])
     table = conditions.median().assign(n=conditions.size(), env_steps=conditions.env_steps.max()).reset_index()
     table = table.rename(columns={"condition": "team", "win_rate": "simulator"})[[*_OURS, "env_steps"]]
-    shown = [paper_curve(paper_curves, str(row.map_name), str(row.team)) for row in table.itertuples()]
+    shown = [_paper_curve(paper_curves, row.map_name, row.team) for row in table.itertuples()]
     table["paper"] = [
         np.interp(steps, curve.env_steps, curve.win_rate) if len(curve) else np.nan
         for steps, curve in zip(table.env_steps, shown, strict=True)
     ]
     return table
+
+
+def _paper_curve(paper_curves: pd.DataFrame, map_name: object, condition: object) -> pd.DataFrame:
+    return paper_curve(paper_curves, str(map_name), _PAPER_CONDITION.get(str(condition), str(condition)))
+
+
+def learning_speed(curves: pd.DataFrame, paper_curves: pd.DataFrame) -> pd.DataFrame:
+    """How fast conditions learn that the paper shows on the same map, and how they end.
+
+    Returns:
+        One row per map and condition: map_name, condition, seeds, env_steps (of the shortest run), final (mean win rate
+        of the last 5 %), half_after (first env step at which the mean over seeds reaches 0.5); the same of the paper's
+        mean curve, final_paper and half_after_paper; final_paper_then, at our env_steps; and times_faster, the ratio of
+        the paper's half_after to ours. What was not reached is NaN.
+    """
+    summary, rows = summarise(curves), []
+    for run in summary.itertuples():
+        paper = _paper_curve(paper_curves, run.map_name, run.condition)
+        if len(paper):
+            steps, rates = paper.env_steps.to_numpy(), paper.win_rate.to_numpy()
+            half, then = steps_to_threshold(steps, rates), float(np.interp(run.env_steps, steps, rates))
+            ours, theirs = float(run.steps_to_50pct), float(final_value(steps, rates))
+            own = (run.map_name, run.condition, run.n_seeds, run.env_steps, run.final_mean, ours)
+            rows.append((*own, theirs, then, half, half / ours))
+    columns = ["map_name", "condition", "seeds", "env_steps", "final", "half_after"]
+    paper_columns = ["final_paper", "final_paper_then", "half_after_paper", "times_faster"]
+    return pd.DataFrame(rows, columns=[*columns, *paper_columns])
 
 
 def beside_published(ours: Sequence[pd.DataFrame], path: Path) -> pd.DataFrame:

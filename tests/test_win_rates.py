@@ -8,7 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dm2.win_rates import QUANTITIES, beside_published, lengths_and_losses, published, scatter, trained
+from dm2.win_rates import (
+    QUANTITIES,
+    beside_published,
+    learning_speed,
+    lengths_and_losses,
+    published,
+    scatter,
+    trained,
+)
 
 STARCRAFT2 = Path(__file__).parents[1] / "results" / "starcraft2"
 
@@ -48,6 +56,32 @@ def test_a_trained_team_stands_beside_the_papers_after_as_many_env_steps() -> No
     row = trained(curves(), paper_curves("qmix")).iloc[0]
     assert (row.env_steps, row.paper) == (11_000, pytest.approx(0.55))
     assert np.isnan(trained(curves(), paper_curves("ippo")).iloc[0].paper)
+
+
+def test_a_trained_team_stands_beside_published_ones_after_two_million_env_steps() -> None:
+    longer = curves().assign(win_rate=1.0, env_steps=lambda table: table.env_steps + 3_000_000)
+    both = pd.concat([curves(), longer], ignore_index=True)
+    assert trained(both, paper_curves("qmix")).equals(trained(curves(), paper_curves("qmix")))
+
+
+def run(condition: str, rates: list[float]) -> pd.DataFrame:
+    """One run on 3m with an evaluation per 1,000 env steps."""
+    rows = [("toy", "simulator 9", "3m", condition, 1, 1000 * k, rate) for k, rate in enumerate(rates)]
+    return pd.DataFrame(rows, columns=["scale", "backend", "map_name", "condition", "seed", "env_steps", "win_rate"])
+
+
+def test_learning_speed_is_the_ratio_of_env_steps_to_half_of_the_battles() -> None:
+    mine = pd.concat([run("qmix", [0.0, 0.3, 0.6, 0.8]), run("dm2_sil", [0.0, 1.0])], ignore_index=True)
+    row = learning_speed(mine, paper_curves("qmix")).squeeze()  # one row: the paper shows no dm2_sil on 3m
+    assert (row.map_name, row.condition, row.seeds, row.env_steps) == ("3m", "qmix", 1, 3000)
+    assert (row.half_after, row.half_after_paper, row.times_faster) == (2000, 20_000, 10)
+    assert (row.final, row.final_paper, row.final_paper_then) == pytest.approx((0.8, 1.0, 0.15))
+
+
+def test_learning_speed_of_a_team_that_never_wins_half_is_unknown() -> None:
+    row = learning_speed(run("ippo_1024_episodes", [0.0, 0.1]), paper_curves("ippo")).squeeze()
+    assert np.isnan(row.half_after) and np.isnan(row.times_faster)
+    assert row.half_after_paper == 20_000
 
 
 def test_what_is_not_published_stays_empty() -> None:

@@ -9,6 +9,9 @@ import typer
 
 from dm2.scripts import options
 
+WHOLE = dict.fromkeys(["half_after", "half_after_paper"], ",.0f")
+"""How env steps are written that some rows have not."""
+
 
 def main(
     logs: Annotated[Path, typer.Option(help="Folder of the real game's logs.")] = Path("results/starcraft2"),
@@ -34,22 +37,20 @@ def main(
     from dm2.results import CURVES, PAPER_CURVES, read_table
     from dm2.storage import atomic_write
 
-    learned = read_table(curves, CURVES)
-    teams = [
-        win_rates.scripted(scripted_battles, seed),
-        win_rates.trained(learned, read_table(paper_curves, PAPER_CURVES)),
-    ]
+    learned, paper = read_table(curves, CURVES), read_table(paper_curves, PAPER_CURVES)
+    teams = [win_rates.scripted(scripted_battles, seed), win_rates.trained(learned, paper)]
     rates = win_rates.beside_published(teams, logs / "published_win_rates.csv")
     tables = {
         "calibration": compare(logs, battles, seed),
         "duels": measure(),
         "win_rates": rates,
+        "learning_speed": win_rates.learning_speed(learned, paper),
         "lengths_and_losses": win_rates.lengths_and_losses(learned, logs / "real_battles_length_by_win_rate.csv"),
     }
     output.mkdir(parents=True, exist_ok=True)
     save(win_rates.scatter(rates), output / "win_rates")
     for name, table in tables.items():
-        text = markdown_table(table, {"difference": "+.2f", "relative_difference": "+.1%"})
+        text = markdown_table(table, {"difference": "+.2f", "relative_difference": "+.1%"} | WHOLE)
         for suffix, content in ((".csv", table.to_csv(index=False)), (".md", text)):
             with atomic_write(output / f"{name}{suffix}", "w") as file:
                 file.write(content)
