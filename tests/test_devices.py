@@ -128,7 +128,7 @@ def test_auto_takes_a_gpu_for_several_seeds(
             True,
             r"device cuda: found no GPU that CUDA 13.0 can use, expected one: see what nvidia-smi says",
         ),
-        ("13.0", True, False, r"device cuda: found a learner that trains on the CPU alone, expected IPPO"),
+        ("13.0", True, False, r"device cuda: found a learner that trains on the CPU alone, expected one that"),
     ],
 )
 def test_a_gpu_that_cannot_be_had_is_refused_and_auto_does_without(
