@@ -227,6 +227,7 @@ class QMIXSettings(AlgorithmSettings):
     learner = "dm2.qmix:build_learner"
     policy = "dm2.qmix:build_policy"
     acts_by_epsilon = True
+    trains_on_gpu = True
 
     n_battles: Count = 32
     """Battles played, all at once, before each update."""
@@ -275,6 +276,7 @@ class RMAPPOSettings(AlgorithmSettings):
 
     learner = "dm2.rmappo:build_learner"
     policy = "dm2.rmappo:build_policy"
+    trains_on_gpu = True
 
     n_battles: Count = 16
     """Battles played, all at once, per collection; as episodes are whole, a matter of speed alone."""

@@ -50,7 +50,7 @@ def choose_device(wanted: str, n_seeds: int, learner_on_gpu: bool) -> torch.devi
 def why_no_cuda(learner_on_gpu: bool) -> str | None:
     """Why a GPU cannot be used, and how to mend it; None where one can."""
     if not learner_on_gpu:
-        return "found a learner that trains on the CPU alone, expected IPPO or what builds on it: leave the device out"
+        return "found a learner that trains on the CPU alone, expected one that trains on a GPU: leave the device out"
     if torch.version.cuda is None:
         return f"found torch {torch.__version__}, a build without CUDA, expected one with: install it from pytorch.org"
     if not torch.cuda.is_available():

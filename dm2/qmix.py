@@ -14,13 +14,16 @@ double Q-learning: the online nets choose the next actions, the target nets (the
 
 c is 0 where the step decided the battle and 1 otherwise; an end by the episode limit decides nothing, so that the value
 of the last observation counts. Whole episodes are replayed, and gradients flow back through all their steps.
+
+The functions below take the parameters of one team or, with a leading axis in all tensors, those of several teams side
+by side, as they are trained on a GPU.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -32,8 +35,8 @@ from dm2.checks import check_shape
 from dm2.config import QMIXSettings, QuirkSettings, RunSettings
 from dm2.nets import entries_of
 from dm2.randomness import generator_state, restore_generator, stream
-from dm2.recurrence import GRUWeights, gru
-from dm2.replay import Replay, ReplayBatch
+from dm2.recurrence import GRUWeights, gru, gru_step
+from dm2.replay import Replay, ReplayBatch, side_by_side
 from dm2.rollout import ActResult, Episodes, Hidden
 
 if TYPE_CHECKING:
@@ -85,8 +88,14 @@ def initial_parameters(spec: EnvSpec, settings: QMIXSettings, generator: np.rand
     for name, shape in shapes.items():
         fan_in = settings.hidden_size if ".gru." in name else shapes[name.replace(".bias", ".weight")][1]
         bound = 1.0 / math.sqrt(fan_in)
-        parameters[name] = torch.from_numpy(generator.uniform(-bound, bound, shape).astype(np.float32))
+        drawn = torch.from_numpy(generator.uniform(-bound, bound, shape).astype(np.float32))
+        parameters[name] = drawn.to(torch.get_default_device())
     return parameters
+
+
+def stacked(teams: Sequence[Parameters]) -> Parameters:
+    """The parameters of several teams side by side."""
+    return {name: torch.stack([parameters[name].detach() for parameters in teams]) for name in teams[0]}
 
 
 def build_inputs(obs: Tensor, last_actions: Tensor, agents: Tensor, n_actions: int, n_agents: int) -> Tensor:
@@ -114,13 +123,15 @@ def gru_weights(parameters: Parameters) -> GRUWeights:
 
 def agent_values(parameters: Parameters, batch: ReplayBatch) -> Tensor:
     """Q_i of all actions at every row of a batch of whole episodes, float32 [rows, A, n_actions]."""
-    rows, agents = batch.last_actions.shape
+    rows, agents = batch.last_actions.shape[-2:]
     n_actions = batch.avail_actions.shape[-1]
-    inputs = build_inputs(batch.obs, batch.last_actions, torch.arange(agents), n_actions, agents)
-    features = _linear(parameters, "agent.encoder", inputs.flatten(0, 1)).relu()
-    start = features.new_zeros(int(batch.counts[0]) * agents, parameters["agent.gru.hidden_weight"].shape[1])
+    numbers = torch.arange(agents, device=batch.obs.device)
+    inputs = build_inputs(batch.obs, batch.last_actions, numbers, n_actions, agents)
+    features = _linear(parameters, "agent.encoder", inputs.flatten(-3, -2)).relu()
+    hidden_size = parameters["agent.gru.hidden_weight"].shape[-1]
+    start = features.new_zeros(*features.shape[:-2], int(batch.counts[0]) * agents, hidden_size)
     hidden = gru(features, batch.counts * agents, start, gru_weights(parameters))
-    return _linear(parameters, "agent.values", hidden).view(rows, agents, n_actions)
+    return _linear(parameters, "agent.values", hidden).unflatten(-2, (rows, agents))
 
 
 def mix(parameters: Parameters, agent_q: Tensor, state: Tensor) -> Tensor:
@@ -134,13 +145,13 @@ def mix(parameters: Parameters, agent_q: Tensor, state: Tensor) -> Tensor:
     Returns:
         float32 [rows].
     """
-    rows, agents = agent_q.shape
     first = _linear(parameters, "mixer.w1.second", _linear(parameters, "mixer.w1.first", state).relu()).abs()
     second = _linear(parameters, "mixer.w2.second", _linear(parameters, "mixer.w2.first", state).relu()).abs()
     bias = _linear(parameters, "mixer.b1", state)
-    value = _linear(parameters, "mixer.v.second", _linear(parameters, "mixer.v.first", state).relu())[:, 0]
-    hidden = functional.elu((agent_q[:, :, None] * first.view(rows, agents, -1)).sum(1) + bias)
-    return (hidden * second).sum(1) + value
+    value = _linear(parameters, "mixer.v.second", _linear(parameters, "mixer.v.first", state).relu())[..., 0]
+    weights = first.unflatten(-1, (agent_q.shape[-1], -1))  # [rows, A, mixer_embed]
+    hidden = functional.elu((agent_q[..., None] * weights).sum(-2) + bias)
+    return (hidden * second).sum(-1) + value
 
 
 def double_q(online: Tensor, target: Tensor, avail_actions: Tensor) -> Tensor:
@@ -193,8 +204,27 @@ def epsilon_greedy(values: Tensor, avail_actions: Tensor, epsilon: float, unifor
     return torch.where(uniform < epsilon, anything, greedy)
 
 
+def step_values(parameters: Parameters, inputs: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    """Q_i of all actions after one step, and the GRU's state then.
+
+    Args:
+        parameters: of the shared agent.
+        inputs: `build_inputs` of so many agents, float32 [rows, inputs].
+        hidden: the GRU's state before the step, float32 [rows, H].
+
+    Returns:
+        float32 [rows, n_actions] and [rows, H].
+    """
+    features = _linear(parameters, "agent.encoder", inputs).relu()
+    state = gru_step(features, hidden, gru_weights(parameters))
+    return _linear(parameters, "agent.values", state), state
+
+
 def _linear(parameters: Parameters, name: str, inputs: Tensor) -> Tensor:
-    return functional.linear(inputs, parameters[f"{name}.weight"], parameters[f"{name}.bias"])
+    weight, bias = parameters[f"{name}.weight"], parameters[f"{name}.bias"]
+    if weight.dim() == 2:
+        return functional.linear(inputs, weight, bias)
+    return torch.baddbmm(bias[:, None], inputs, weight.mT)
 
 
 class QMIXPolicy:
@@ -219,36 +249,83 @@ class QMIXPolicy:
         self.parameters = {name: value.detach() for name, value in parameters.items() if name.startswith("agent.")}
         self.spec = spec
         self.epsilon = epsilon
-        self._agents = torch.arange(spec.n_agents)[:, None]
+        self.agents = torch.arange(spec.n_agents, device=self.parameters["agent.encoder.bias"].device)[:, None]
 
     def initial_hidden(self, n_battles: int) -> Hidden:
         """Zeros, [A, n_battles, H]."""
-        size = self.parameters["agent.gru.hidden_weight"].shape[1]
-        return {"hidden": torch.zeros(self.spec.n_agents, n_battles, size)}
+        weight = self.parameters["agent.gru.hidden_weight"]
+        return {"hidden": weight.new_zeros(self.spec.n_agents, n_battles, weight.shape[1])}
 
     @torch.no_grad()
     def act(
         self, obs: Tensor, last_actions: Tensor, avail_actions: Tensor, hidden: Hidden, uniform: Tensor
     ) -> ActResult:
         """Choose the actions of one step; see dm2.rollout.Policy."""
-        inputs = build_inputs(obs, last_actions, self._agents, self.spec.n_actions, self.spec.n_agents)
-        features = _linear(self.parameters, "agent.encoder", inputs.flatten(0, 1)).relu()
-        state = torch.gru_cell(features, hidden["hidden"].flatten(0, 1), *gru_weights(self.parameters))
-        values = _linear(self.parameters, "agent.values", state).view(avail_actions.shape)
-        actions = epsilon_greedy(values, avail_actions, self.epsilon, uniform)
+        inputs = build_inputs(obs, last_actions, self.agents, self.spec.n_actions, self.spec.n_agents)
+        values, state = step_values(self.parameters, inputs.flatten(0, 1), hidden["hidden"].flatten(0, 1))
+        actions = epsilon_greedy(values.view(avail_actions.shape), avail_actions, self.epsilon, uniform)
         return ActResult(actions, {"hidden": state.view_as(hidden["hidden"])})
 
 
+class JointPolicy:
+    """Several teams acting at once, each as its own policy does."""
+
+    def __init__(self, policies: Sequence[QMIXPolicy]) -> None:
+        self.policies = policies
+        self.parameters = stacked([policy.parameters for policy in policies])
+        self._agents = torch.cat([policy.agents for policy in policies])
+
+    def initial_hidden(self, n_battles: int) -> Hidden:
+        """Zeros, [teams * A, n_battles, H]."""
+        return {"hidden": torch.cat([policy.initial_hidden(n_battles)["hidden"] for policy in self.policies])}
+
+    @torch.no_grad()
+    def act(
+        self, obs: Tensor, last_actions: Tensor, avail_actions: Tensor, hidden: Hidden, uniform: Tensor
+    ) -> ActResult:
+        """Choose the actions of one step; see dm2.rollout.Policy."""
+        agents, before = self.policies[0].spec.n_agents, hidden["hidden"]
+        inputs = build_inputs(obs, last_actions, self._agents, avail_actions.shape[-1], agents)
+        by_team = (x.unflatten(0, (-1, agents)).flatten(1, 2) for x in (inputs, before))  # [teams, A * B, ...]
+        values, state = step_values(self.parameters, *by_team)
+        parts = (x.split(agents) for x in (values.view(avail_actions.shape), avail_actions, uniform))
+        actions = [
+            epsilon_greedy(own_values, own_avail_actions, policy.epsilon, own_uniform)
+            for policy, own_values, own_avail_actions, own_uniform in zip(self.policies, *parts, strict=True)
+        ]
+        return ActResult(torch.cat(actions), {"hidden": state.view_as(before)})
+
+
 class Loss(NamedTuple):
-    """One batch's loss and what is reported of it."""
+    """One batch's loss and what is reported of it; one number each, or one per team."""
 
     td_loss: Tensor
     q_mean: Tensor
     target_mean: Tensor
 
 
+def batch_loss(parameters: Parameters, target_parameters: Parameters, batch: ReplayBatch, gamma: float) -> Loss:
+    """Mean squared error of Q_tot over the steps played."""
+    online = agent_values(parameters, batch)
+    with torch.no_grad():
+        target = agent_values(target_parameters, batch)
+        next_q = batch.take(double_q(online, target, batch.avail_actions), batch.following)
+        next_values = mix(target_parameters, next_q, batch.take(batch.state, batch.following))
+        targets = td_targets(batch.reward, batch.continues, next_values, gamma)
+    chosen = batch.take(online, batch.played).gather(-1, batch.actions[..., None])[..., 0]
+    q_total = mix(parameters, chosen, batch.take(batch.state, batch.played))
+    return Loss(*(batch.mean(values) for values in ((q_total - targets).square(), q_total.detach(), targets)))
+
+
 class QMIX:
-    """Learner: replays whole episodes, a few gradient steps after each collection."""
+    """Learner: replays whole episodes, a few gradient steps after each collection.
+
+    Attributes:
+        parameters: of the online nets.
+        target: of the target nets.
+        replay: episodes, on the CPU.
+        use_kernels: learn team by team with the CPU's GRU (`dm2.recurrence`) rather than as one stack.
+    """
 
     keeps_state = True
 
@@ -274,6 +351,7 @@ class QMIX:
         self.target_updated_at = 0  # episodes
         for value in self.parameters.values():
             value.requires_grad_()
+        self.use_kernels = self.parameters["agent.encoder.bias"].device.type == "cpu"
 
     @property
     def epsilon(self) -> float:
@@ -290,37 +368,53 @@ class QMIX:
 
     def learn(self, episodes: Episodes) -> dict[str, float]:
         """Store a collection and, once the replay holds a batch, take the gradient steps; metrics are their means."""
-        metrics = {"epsilon": self.epsilon}
-        self.replay.add(episodes)
-        if len(self.replay) >= self.settings.batch_episodes:
-            steps = self.settings.gradient_steps
-            for _ in range(steps):
-                step = self.gradient_step(self.replay.sample(self.settings.batch_episodes, self.generator))
-                metrics |= {name: metrics.get(name, 0.0) + value / steps for name, value in step.items()}
+        return self.learn_together([self], [episodes])[0]
+
+    @staticmethod
+    def joint_policy(learners: Sequence[QMIX]) -> JointPolicy:
+        """Who collects for several teams at once; see `dm2.training.StackedLearner`."""
+        return JointPolicy([learner.policy() for learner in learners])
+
+    @staticmethod
+    def learn_together(learners: Sequence[QMIX], episodes: Sequence[Episodes]) -> list[dict[str, float]]:
+        """Do for each team what `learn` does; see `dm2.training.StackedLearner`."""
+        metrics = [{"epsilon": learner.epsilon} for learner in learners]
+        for learner, own in zip(learners, episodes, strict=True):
+            learner.replay.add(own)
+        ready = [n for n, one in enumerate(learners) if len(one.replay) >= one.settings.batch_episodes]
+        steps = learners[0].settings.gradient_steps if ready else 0
+        for _ in range(steps):
+            for n, step in zip(ready, step_together([learners[n] for n in ready]), strict=True):
+                metrics[n] |= {name: metrics[n].get(name, 0.0) + value / steps for name, value in step.items()}
+        for learner, own in zip(learners, episodes, strict=True):
+            learner.count(own)
+        return metrics
+
+    def count(self, episodes: Episodes) -> None:
+        """Enter a collection that was learned from, and copy into the target nets when it is time."""
         # PyMARL counts the episodes before this collection
         if self.episodes - self.target_updated_at >= self.settings.target_update_episodes:
             self.update_target()
             self.target_updated_at = self.episodes
         self.env_steps += episodes.rows
         self.episodes += episodes.n_episodes
-        return metrics
 
-    def loss(self, batch: ReplayBatch) -> Loss:
-        """Mean squared error of Q_tot over the steps played."""
-        online = agent_values(self.parameters, batch)
-        with torch.no_grad():
-            target = agent_values(self.target, batch)
-            next_q = double_q(online, target, batch.avail_actions)
-            next_values = mix(self.target, next_q[batch.following], batch.state[batch.following])
-            targets = td_targets(batch.reward, batch.continues, next_values, self.settings.gamma)
-        chosen = online[batch.played].gather(-1, batch.actions[..., None])[..., 0]
-        q_total = mix(self.parameters, chosen, batch.state[batch.played])
-        return Loss((q_total - targets).square().mean(), q_total.detach().mean(), targets.mean())
+    def sample(self) -> ReplayBatch:
+        """Draw the batch of one gradient step."""
+        return self.replay.sample(self.settings.batch_episodes, self.generator)
 
     def gradient_step(self, batch: ReplayBatch) -> dict[str, float]:
-        """Descend the loss of a batch: clipped gradient, RMSprop."""
-        loss = self.loss(batch)
-        gradients = torch.autograd.grad(loss.td_loss, list(self.parameters.values()))
+        """Descend the loss of a batch."""
+        loss = batch_loss(self.parameters, self.target, batch, self.settings.gamma)
+        return self.descend(loss, torch.autograd.grad(loss.td_loss, list(self.parameters.values())))
+
+    def descend(self, loss: Loss, gradients: Sequence[Tensor]) -> dict[str, float]:
+        """Take the step of a loss: clipped gradient, RMSprop.
+
+        Args:
+            loss: to be reported.
+            gradients: of the loss by each of the parameters, in their order.
+        """
         norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(gradient) for gradient in gradients]))
         scale = (self.settings.max_gradient_norm / (norm + 1e-6)).clamp(max=1.0)
         for (name, parameter), gradient in zip(self.parameters.items(), gradients, strict=True):
@@ -362,6 +456,22 @@ class QMIX:
         self.replay.load_state(entries_of(tensors, "replay"))
         self.env_steps, self.episodes, self.target_updated_at = tensors["counters"].tolist()
         restore_generator(self.generator, json.loads(bytes(tensors["generator"].tolist())))
+
+
+def step_together(learners: Sequence[QMIX]) -> list[dict[str, float]]:
+    """One gradient step of each learner on a batch of its own: on the CPU in turn, elsewhere all as one stack."""
+    if learners[0].use_kernels:
+        return [learner.gradient_step(learner.sample()) for learner in learners]
+    with torch.device("cpu"):  # where the replays are
+        batch = side_by_side([learner.sample() for learner in learners])
+    online, target = (stacked(teams) for teams in zip(*((one.parameters, one.target) for one in learners), strict=True))
+    leaves = [value.requires_grad_() for value in online.values()]
+    loss = batch_loss(online, target, batch.to(leaves[0].device), learners[0].settings.gamma)
+    gradients = torch.autograd.grad(loss.td_loss.sum(), leaves)
+    return [
+        learner.descend(Loss(*(values[n] for values in loss)), [gradient[n] for gradient in gradients])
+        for n, learner in enumerate(learners)
+    ]
 
 
 @torch.no_grad()

@@ -10,6 +10,9 @@ The gates are torch.nn.GRU's (Cho et al. 2014), their order in the weights too:
     z = sigmoid(W_iz x + b_iz + W_hz h + b_hz)
     n = tanh(W_in x + b_in + r * (W_hn h + b_hn))
     h' = (1 - z) * n + z * h
+
+On the CPU one network's gradient is by hand. On another device, or of several networks at once, it is by automatic
+differentiation: their weights, inputs and states have a leading axis then, and their sequences one shape, `counts`.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from dm2 import nets
 from dm2.checks import check_shape
 from dm2.net_kernels import FAST, sigmoid
 
@@ -31,12 +35,15 @@ Array = np.ndarray
 
 
 class GRUWeights(NamedTuple):
-    """Weights of one GRU layer, H units over D inputs, in the order that torch's own functions take."""
+    """Weights of one GRU layer, H units over D inputs, in the order that torch's own functions take.
 
-    input_weight: Tensor  # [3 H, D]
-    hidden_weight: Tensor  # [3 H, H]
-    input_bias: Tensor  # [3 H]
-    hidden_bias: Tensor  # [3 H]
+    Those of several networks have a leading axis.
+    """
+
+    input_weight: Tensor  # [..., 3 H, D]
+    hidden_weight: Tensor  # [..., 3 H, H]
+    input_bias: Tensor  # [..., 3 H]
+    hidden_bias: Tensor  # [..., 3 H]
 
 
 def running_counts(lengths: Tensor) -> Tensor:
@@ -77,27 +84,54 @@ def gru(inputs: Tensor, counts: Tensor, hidden: Tensor, weights: GRUWeights) -> 
     """Unroll a GRU over packed sequences.
 
     Args:
-        inputs: float [rows, D], packed.
+        inputs: float [..., rows, D], packed; the leading axis is that of the weights.
         counts: sequences at each step, falling, int64 [steps] on the CPU; rows = sum of counts.
-        hidden: state before each sequence's first step, float [counts[0], H]; no gradient flows into it.
+        hidden: state before each sequence's first step, float [..., counts[0], H]; no gradient flows into it.
         weights: the layer's weights.
 
     Returns:
-        State after each step, float [rows, H], packed.
+        State after each step, float [..., rows, H], packed.
 
     Raises:
         ValueError: a shape differs from the ones above.
     """
-    check_shape("inputs", inputs, (int(counts.sum()), weights.input_weight.shape[1]))
-    check_shape("hidden", hidden, (int(counts[0]), weights.hidden_weight.shape[1]))
-    if inputs.device.type == "cpu" and inputs.dtype == torch.float32:
-        return _Unroll.apply(inputs, counts.tolist(), hidden, *weights)
-    return torch_gru(inputs, counts, hidden, weights)
+    networks, sizes = weights.input_weight.shape[:-2], counts.tolist()
+    check_shape("inputs", inputs, (*networks, sum(sizes), weights.input_weight.shape[-1]))
+    check_shape("hidden", hidden, (*networks, sizes[0], weights.hidden_weight.shape[-1]))
+    if not networks and inputs.device.type == "cpu" and inputs.dtype == torch.float32:
+        return _Unroll.apply(inputs, sizes, hidden, *weights)
+    return plain_gru(inputs, sizes, hidden, weights)
 
 
-def torch_gru(inputs: Tensor, counts: Tensor, hidden: Tensor, weights: GRUWeights) -> Tensor:
-    """The same by torch's own packed GRU: the way on other devices, and the tests' oracle."""
-    return torch.gru(inputs, counts, hidden[None], list(weights), True, 1, 0.0, torch.is_grad_enabled(), False)[0]
+def plain_gru(inputs: Tensor, counts: list[int], hidden: Tensor, weights: GRUWeights) -> Tensor:
+    """The same by automatic differentiation, step by step, on any device.
+
+    On a GPU torch's own would compute in TF32 unless told otherwise, and takes one network at a time.
+    """
+    from_input = inputs @ weights.input_weight.mT + weights.input_bias[..., None, :]
+    states = []
+    for step in from_input.split(counts, dim=-2):
+        hidden = hidden[..., : step.shape[-2], :]
+        from_hidden = hidden @ weights.hidden_weight.mT + weights.hidden_bias[..., None, :]
+        hidden = nets.gru(step, from_hidden, hidden)
+        states.append(hidden)
+    return torch.cat(states, dim=-2)
+
+
+def gru_step(inputs: Tensor, hidden: Tensor, weights: GRUWeights) -> Tensor:
+    """The state after one step of as many sequences as there are rows.
+
+    Args:
+        inputs: float [..., rows, D].
+        hidden: state before the step, float [..., rows, H].
+        weights: the layer's weights.
+
+    Returns:
+        float [..., rows, H].
+    """
+    if weights.input_weight.dim() == 2:
+        return torch.gru_cell(inputs, hidden, *weights)
+    return plain_gru(inputs, [inputs.shape[-2]], hidden, weights)
 
 
 class _Unroll(torch.autograd.Function):

@@ -26,7 +26,7 @@ visible allies, a critic all units as from the agent); here they are SMAC's obse
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -58,6 +58,7 @@ from dm2.nets import (
     forward,
     initial_parameters,
     input_size,
+    join_nets,
     named_parameters,
     normalise,
 )
@@ -93,17 +94,19 @@ class ValueNorm:
     would be if R and R^2 had always been 1 (w): mean = m / w, variance = max(s / w - mean^2, 0.01).
 
     Attributes:
-        averages: m, s and w, float64 [3].
+        averages: m, s and w, float64 [3], on the CPU.
     """
 
     def __init__(self, beta: float) -> None:
         self.beta = beta
-        self.averages = torch.zeros(3, dtype=torch.float64)
+        self.averages = torch.zeros(3, dtype=torch.float64, device="cpu")
 
     def update(self, returns: Tensor) -> None:
         """Take in a batch of returns of any shape."""
         values = returns.double()
-        batch = torch.stack([values.mean(), values.square().mean(), torch.ones((), dtype=torch.float64)])
+        batch = torch.tensor(
+            [float(values.mean()), float(values.square().mean()), 1.0], dtype=torch.float64, device="cpu"
+        )
         self.averages = self.beta * self.averages + (1.0 - self.beta) * batch
 
     @property
@@ -124,7 +127,13 @@ class ValueNorm:
 
 
 class RMAPPOPolicy:
-    """The shared actor of one moment, for playing."""
+    """The shared actor of one moment, for playing.
+
+    Args:
+        actor: of one team, or of several.
+        n_agents: A, the agents of one team.
+        greedy: take the most probable actions.
+    """
 
     def __init__(self, actor: Folded, n_agents: int, greedy: bool) -> None:
         self.actor = actor
@@ -132,8 +141,9 @@ class RMAPPOPolicy:
         self.greedy = greedy
 
     def initial_hidden(self, n_battles: int) -> Hidden:
-        """Zeros, [n_agents, n_battles, hidden_size]."""
-        return {"hidden": self.actor.head_weight.new_zeros(self.n_agents, n_battles, self.actor.head_weight.shape[1])}
+        """Zeros, [teams * n_agents, n_battles, hidden_size]."""
+        teams, hidden_size = self.actor.head_weight.shape[:2]
+        return {"hidden": self.actor.head_weight.new_zeros(teams * self.n_agents, n_battles, hidden_size)}
 
     @torch.no_grad()
     def act(
@@ -142,10 +152,14 @@ class RMAPPOPolicy:
         """The most probable actions if greedy, else a sample; see `dm2.rollout.Policy`."""
         inputs = normalise(build_inputs(obs, last_actions, avail_actions.shape[-1], self.n_agents))
         before = hidden["hidden"]
-        logits, after = forward(self.actor, inputs.flatten(0, 1)[None], before.flatten(0, 1)[None])
+        logits, after = forward(self.actor, self._by_team(inputs), self._by_team(before))
         log_probs = masked_log_softmax(logits.view(avail_actions.shape), avail_actions)
         actions = log_probs.argmax(-1) if self.greedy else sample_actions(log_probs, uniform)
         return ActResult(actions, {"hidden": after.view_as(before)})
+
+    def _by_team(self, values: Tensor) -> Tensor:
+        """[teams * n_agents, B, ...] to the rows of each team's network, [teams, n_agents * B, ...]."""
+        return values.unflatten(0, (-1, self.n_agents)).flatten(1, 2)
 
 
 @dataclass(frozen=True)
@@ -201,7 +215,7 @@ class RMAPPO:
     Attributes:
         actor: parameters of the actor, [1, P].
         critic: parameters of the critic, [1, P'].
-        pending: collections that wait for the batch to be full.
+        pending: collections that wait for the batch to be full, on the CPU.
         use_kernels: gradients from `dm2.sequence_kernels` (CPU only) rather than by automatic differentiation.
     """
 
@@ -251,9 +265,20 @@ class RMAPPO:
         batch, self.pending = join(self.pending), []
         return self.update(batch)
 
+    @staticmethod
+    def joint_policy(learners: Sequence[RMAPPO]) -> RMAPPOPolicy:
+        """The current actors of several teams as one policy; see `dm2.training.StackedLearner`."""
+        actor = join_nets([learner.policy().actor for learner in learners])
+        return RMAPPOPolicy(actor, learners[0].spec.n_agents, greedy=False)
+
+    @staticmethod
+    def learn_together(learners: Sequence[RMAPPO], episodes: Sequence[Episodes]) -> list[dict[str, float]]:
+        """Do what `learn` does for each team, one after the other: their batches are seldom full at the same time."""
+        return [learner.learn(own) for learner, own in zip(learners, episodes, strict=True)]
+
     def update(self, episodes: Episodes) -> dict[str, float]:
         """One update from episodes of `policy()`; returns means over the epochs."""
-        actor_blocks, critic_blocks = self.training_blocks(episodes)
+        actor_blocks, critic_blocks = self.training_blocks(episodes.to(self.actor.device))
         returns = torch.cat([block.data[1] for block in critic_blocks])
         sums: dict[str, float] = {}
         for _ in range(self.settings.ppo_epochs):

@@ -14,9 +14,10 @@ draws on the seed and the env step. A run that was killed and resumed thus ends 
 
 Several seeds of a condition may train in one process as a group, each with its own learner, battles, logbook and files.
 On the CPU they take turns, update by update, and a seed ends as it does alone, to the last bit: there a stack of their
-networks was no faster, and its products are rounded otherwise. On a GPU their networks are one stack that collects and
-learns at once (`StackedLearner`). The seeds need not be at the same env step; one that is finished takes no part. All
-are published when the last one is finished: a job that fails before has published nothing that a workflow would delete.
+networks was no faster, and its products are rounded otherwise. On a GPU their networks are one stack that collects and,
+as its learner sees fit, learns at once (`StackedLearner`). The seeds need not be at the same env step; one that is
+finished takes no part. All are published when the last one is finished: a job that fails before has published nothing
+that a workflow would delete.
 """
 
 from __future__ import annotations

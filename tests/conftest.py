@@ -16,8 +16,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if "gpu" in item.keywords and not torch.cuda.is_available():
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="needs a GPU that CUDA can use"))
         for name in OPT_IN:
-            if name in item.keywords and not config.getoption(name):
+            if item.get_closest_marker(name) and not config.getoption(name):
                 item.add_marker(pytest.mark.skip(reason=f"opt in with --{name}"))

@@ -27,13 +27,18 @@ SMALL = {
     "evaluation_interval": 200,
     "evaluation_episodes": 1,
     "policy_percents": (100,),
+}
+SMALL_ALGORITHMS = {
     "ippo": {"episodes_per_update": 5, "ppo_epochs": 2, "hidden_size": 8},
+    "qmix": {"n_battles": 5, "batch_episodes": 5, "hidden_size": 8, "target_update_episodes": 5},
+    "rmappo": {"n_battles": 5, "steps_per_update": 150, "ppo_epochs": 2, "hidden_size": 8},
 }
 
 
 def small_seeds(condition: str) -> tuple[list[RunSettings], Demonstrations | None]:
     settings, archive = real_run(condition)
-    values = merge(settings.model_dump(exclude_none=True), SMALL)
+    own = {settings.algorithm: SMALL_ALGORITHMS[settings.algorithm]}
+    values = merge(settings.model_dump(exclude_none=True), SMALL | own)
     return [RunSettings(**{**values, "seed": seed}) for seed in (3, 4)], archive
 
 
@@ -56,7 +61,7 @@ def close_to(run: RunDirectory, other: RunDirectory) -> None:
 
 
 @pytest.mark.parametrize("device", ["far", pytest.param("cuda", marks=pytest.mark.gpu)])
-@pytest.mark.parametrize("condition", ["dm2_ippo_demo", "dm2_sil", "open_loop", "ippo_bc_pretrain"])
+@pytest.mark.parametrize("condition", ["dm2_ippo_demo", "dm2_sil", "open_loop", "ippo_bc_pretrain", "qmix", "rmappo"])
 def test_a_group_trains_there_as_on_the_cpu(
     condition: str, device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,7 +128,7 @@ def test_auto_takes_a_gpu_for_several_seeds(
             True,
             r"device cuda: found no GPU that CUDA 13.0 can use, expected one: see what nvidia-smi says",
         ),
-        ("13.0", True, False, r"device cuda: found a learner that trains on the CPU alone, expected IPPO"),
+        ("13.0", True, False, r"device cuda: found a learner that trains on the CPU alone, expected one that"),
     ],
 )
 def test_a_gpu_that_cannot_be_had_is_refused_and_auto_does_without(

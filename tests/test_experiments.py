@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dm2.config import QuirkSettings, SettingsError
+from dm2.config import QMIXSettings, QuirkSettings, SettingsError
 from dm2.experiments import Matrix, Run, map_names, merge, n_agents, scale_names
 
 CONFIG = Path(__file__).parent.parent / "config"
@@ -299,12 +299,11 @@ def test_seeds_are_grouped_by_condition_and_map() -> None:
     assert sorted(planned) == sorted(matrix.runs)
 
 
-def test_a_gpu_is_refused_for_what_trains_on_the_cpu_alone() -> None:
+def test_a_gpu_is_refused_for_what_trains_on_the_cpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load("paper", device="cuda").scale.device == "cuda"
+    monkeypatch.setattr(QMIXSettings, "trains_on_gpu", False)
     assert "found device cuda for qmix, which trains on the CPU alone" in refused(device="cuda")
-    for device, conditions in {
-        "cuda": ["ippo", "dm2_ippo_demo", "dm2_sil"],
-        "auto": ["ippo", "qmix", "rmappo"],
-    }.items():
+    for device, conditions in {"cuda": ["ippo", "dm2_ippo_demo", "dm2_sil"], "auto": ["ippo", "qmix"]}.items():
         assert load("smoke", runs={"3m": conditions}, device=device).scale.device == device
 
 

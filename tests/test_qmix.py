@@ -13,8 +13,20 @@ from hypothesis import strategies as st
 
 from dm2 import qmix
 from dm2.config import QMIXSettings, QuirkSettings
-from dm2.qmix import QMIX, QMIXPolicy, build_inputs, double_q, epsilon_at, epsilon_greedy, mix, td_targets
+from dm2.qmix import (
+    QMIX,
+    Loss,
+    QMIXPolicy,
+    batch_loss,
+    build_inputs,
+    double_q,
+    epsilon_at,
+    epsilon_greedy,
+    mix,
+    td_targets,
+)
 from dm2.randomness import stream
+from dm2.replay import ReplayBatch, side_by_side
 from dm2.rollout import Episodes, collect
 
 SPEC = FakeSpec()
@@ -43,6 +55,10 @@ def filled(seed: int = 0, **changes) -> QMIX:
     own = learner(seed, **changes)
     own.replay.add(play(own.policy()))
     return own
+
+
+def loss_of(own: QMIX, batch: ReplayBatch) -> Loss:
+    return batch_loss(own.parameters, own.target, batch, own.settings.gamma)
 
 
 def linear_pieces(own: QMIX, state: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -151,7 +167,7 @@ def test_loss_equals_a_plain_loop_over_episodes():
             if t + 1 < actions.shape[1] or block.truncated[n]:
                 y = y + own.settings.gamma * mix(own.target, following[None], state[t + 1][None])[0]
             squares.append(float((mix(own.parameters, chosen[None], state[t][None])[0] - y).detach() ** 2))
-    found = own.loss(own.replay.sample(8, stream(0, "test")))
+    found = loss_of(own, own.replay.sample(8, stream(0, "test")))
     assert float(found.td_loss.detach()) == pytest.approx(np.mean(squares), rel=1e-4)
 
 
@@ -160,7 +176,63 @@ def test_garbage_in_unused_places_changes_nothing():
     batch = own.replay.sample(8, stream(0, "test"))
     decided = ~batch.continues
     spoilt = dataclasses.replace(batch, following=torch.where(decided, batch.obs.shape[0] - 1, batch.following))
-    torch.testing.assert_close(own.loss(batch).td_loss, own.loss(spoilt).td_loss)
+    torch.testing.assert_close(loss_of(own, batch).td_loss, loss_of(own, spoilt).td_loss)
+
+
+def test_garbage_behind_a_teams_own_entries_changes_nothing():
+    teams = [filled(seed) for seed in (0, 1)]
+    teams[1].replay.add(play(teams[1].policy(), first=5))  # episodes of other lengths
+    batch = side_by_side([own.replay.sample(8, stream(0, "test")) for own in teams])
+    nowhere = ~batch.filled
+    assert nowhere.any() and not nowhere.all(1).any()
+    spoilt = dataclasses.replace(
+        batch,
+        reward=batch.reward.masked_fill(nowhere, 1e6),
+        actions=batch.actions.masked_fill(nowhere[..., None], 3),
+        played=batch.played.masked_fill(nowhere, 1),
+        following=batch.following.masked_fill(nowhere, 2),
+    )
+    online, target = (qmix.stacked([getattr(own, name) for own in teams]) for name in ("parameters", "target"))
+    results = []
+    for one in (batch, spoilt):
+        leaves = [value.requires_grad_() for value in online.values()]
+        loss = batch_loss(online, target, one, 0.99)
+        results.append([loss.td_loss, *torch.autograd.grad(loss.td_loss.sum(), leaves)])
+    for found, expected in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def test_teams_act_at_once_as_each_does_alone():
+    """One explores, one is nearly greedy, one is greedy."""
+    teams = [learner(seed, epsilon_finish=0.0, epsilon_anneal_env_steps=100) for seed in (0, 1, 2)]
+    for own, env_steps in zip(teams, (0, 90, 100), strict=True):
+        own.env_steps = env_steps
+    draws = stream(0, "test")
+    obs, uniform = (torch.from_numpy(draws.random((6, 40, *size), dtype=np.float32)) for size in ((3,), ()))
+    last_actions = torch.from_numpy(draws.integers(-1, 4, (6, 40)))
+    avail_actions = torch.from_numpy(draws.random((6, 40, 4)) < 0.6)
+    avail_actions[..., 1] = True
+    hidden = torch.from_numpy(draws.random((6, 40, SMALL.hidden_size), dtype=np.float32))
+    joint = QMIX.joint_policy(teams)
+    assert joint.initial_hidden(40)["hidden"].shape == hidden.shape
+    together = joint.act(obs, last_actions, avail_actions, {"hidden": hidden}, uniform)
+    for n, own in enumerate(teams):
+        agents = slice(2 * n, 2 * n + 2)
+        parts = obs[agents], last_actions[agents], avail_actions[agents], {"hidden": hidden[agents]}, uniform[agents]
+        alone = own.policy().act(*parts)
+        assert torch.equal(together.actions[agents], alone.actions)
+        torch.testing.assert_close(together.hidden["hidden"][agents], alone.hidden["hidden"], rtol=1e-5, atol=1e-6)
+        assert torch.equal(alone.actions, own.greedy_policy().act(*parts).actions) == (n == 2)
+
+
+def test_only_teams_with_a_full_batch_take_a_step():
+    """One goes on from a checkpoint, the other has just begun."""
+    ahead, behind = learner(1, batch_episodes=16), learner(2, batch_episodes=16)
+    ahead.learn(play(ahead.policy()))
+    for own in (ahead, behind):
+        own.use_kernels = False
+    metrics = QMIX.learn_together([ahead, behind], [play(own.policy(), 8) for own in (ahead, behind)])
+    assert ["td_loss" in found for found in metrics] == [True, False]
 
 
 def test_rmsprop_equals_torchs():

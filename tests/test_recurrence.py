@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from dm2.recurrence import GRUWeights, gru, pack, running_counts, torch_gru
+from dm2.recurrence import GRUWeights, gru, gru_step, pack, plain_gru, running_counts
 
 
 def weights(inputs: int, hidden: int, seed: int = 0) -> GRUWeights:
@@ -26,17 +26,38 @@ def test_packing_takes_sequences_from_anywhere():
     assert packing.order.tolist() == [1, 2, 0]
 
 
+def torch_gru(inputs: torch.Tensor, counts: list[int], hidden: torch.Tensor, own: GRUWeights) -> torch.Tensor:
+    return torch.gru(inputs, torch.tensor(counts), hidden[None], list(own), True, 1, 0.0, True, False)[0]
+
+
+def by_hand(inputs: torch.Tensor, counts: list[int], hidden: torch.Tensor, own: GRUWeights) -> torch.Tensor:
+    return gru(inputs, torch.tensor(counts), hidden, own)
+
+
 def test_values_and_gradients_equal_torchs_own():
     inputs, counts = packed([6, 4, 4, 1], 3)
     start = torch.randn(4, 5, generator=torch.Generator().manual_seed(2))
     cotangent = torch.randn(15, 5, generator=torch.Generator().manual_seed(3))
     results = []
-    for unroll in (gru, torch_gru):
+    for unroll in (torch_gru, by_hand, plain_gru):
         own, x = weights(3, 5), inputs.clone().requires_grad_()
-        states = unroll(x, counts, start, own)
+        states = unroll(x, counts.tolist(), start, own)
         results.append([states, *torch.autograd.grad(states, [x, *own], cotangent)])
-    for ours, theirs in zip(*results, strict=True):
+    for theirs, ours, plain in zip(*results, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(plain, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_several_networks_at_once_equal_each_alone():
+    inputs, counts = packed([6, 4, 4, 1], 3)
+    nets, x = [weights(3, 5, seed) for seed in (0, 1)], torch.stack([inputs, inputs.flip(0)])
+    together = GRUWeights(*map(torch.stack, zip(*nets, strict=True)))
+    start = torch.randn(2, 4, 5, generator=torch.Generator().manual_seed(2))
+    states, step = gru(x, counts, start, together), gru_step(x[:, :4], start, together)
+    for n, own in enumerate(nets):
+        torch.testing.assert_close(states[n], gru(x[n], counts, start[n], own), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(step[n], gru_step(x[n, :4], start[n], own), rtol=1e-5, atol=1e-6)
+    assert not torch.allclose(states[0], states[1])
 
 
 def test_unroll_equals_step_by_step():

@@ -315,7 +315,7 @@ LEARNERS = {
     "open_loop": merge(IPPO_LEARNER, {"ippo": {"input": "time"}}),
     "ippo_bc_pretrain": {**IPPO_LEARNER, "cloning": {"max_epochs": 2}, "demonstrations": MATCHING["demonstrations"]},
     "dm2_sil": {**IPPO_LEARNER, "reward": "mixed", "discriminator": MATCHING["discriminator"], "self_imitation": {}},
-    "rmappo": {"algorithm": "rmappo", "rmappo": {"n_battles": 4, "steps_per_update": 300, "ppo_epochs": 2}},
+    "rmappo": {"algorithm": "rmappo", "rmappo": {"n_battles": 8, "steps_per_update": 300, "ppo_epochs": 2}},
     "qmix": {"algorithm": "qmix", "qmix": {"n_battles": 8, "batch_episodes": 8, "replay_episodes": 40}},
 }
 
