@@ -1,7 +1,7 @@
 """The experiment matrix: which runs a scale consists of, with which settings, and what each run needs first.
 
 A run's settings are merged from layers, the later ones winning: the defaults of `dm2.config`, then
-`config/algorithms.yaml` (defaults, map), the scale's file (defaults, map, condition) and the condition in
+`config/algorithms.yaml` (defaults, map), the scale's file (defaults, map, map and condition) and the condition in
 `config/experiments.yaml` (settings, map). Everything is checked when the matrix is loaded, so that a misspelled map,
 condition, scale or key stops before anything runs.
 """
@@ -161,8 +161,8 @@ class Scale(Settings):
     """Part of RunSettings that holds on every map at this scale."""
     maps: dict[str, Layer] = Field(default_factory=dict)
     """Part of RunSettings by map at this scale."""
-    by_condition: dict[Name, Layer] = Field(default_factory=dict)
-    """Part of RunSettings by condition at this scale, on top of the map's."""
+    by_run: dict[str, dict[Name, Layer]] = Field(default_factory=dict)
+    """Part of RunSettings by map and condition at this scale."""
 
     def conditions(self, map_name: str) -> tuple[str, ...]:
         """The conditions run on a map, with all seeds or one."""
@@ -253,8 +253,8 @@ class Matrix:
 
         Args:
             config_folder: holds config.yaml, algorithms.yaml, experiments.yaml and scales/.
-            overrides: keys of `Scale` that replace those of the scale's file; `defaults`, `maps` and `by_condition` are
-                merged into it, `runs` replaces its `single_seed_runs` too.
+            overrides: keys of `Scale` that replace those of the scale's file; `defaults`, `maps` and `by_run` are merged
+                into it, `runs` replaces its `single_seed_runs` too.
 
         Raises:
             SettingsError: a map, condition, scale or key that does not exist, or settings that do not fit together.
@@ -280,7 +280,7 @@ class Matrix:
         merged: Layer = {}
         for layers in (self.algorithms, self.scale):
             merged = merge(merged, layers.defaults, layers.maps.get(run.map_name, {}))
-        merged = merge(merged, self.scale.by_condition.get(run.condition, {}))
+        merged = merge(merged, self.scale.by_run.get(run.map_name, {}).get(run.condition, {}))
         own = merge(condition.settings, condition.maps.get(run.map_name, {}))
         merged = merge(merged, own)
         identity: Layer = {"scale": self.scale.scale, "backend": self.scale.backend, "map_name": run.map_name}
@@ -447,9 +447,11 @@ class Matrix:
         for source, layers in ((scale_file, self.scale), ("config/algorithms.yaml", self.algorithms)):
             _check_run_layer(f"{source}: defaults", layers.defaults)
             _check_map_layers(source, layers.maps)
-        for name, layer in self.scale.by_condition.items():
-            check_name("condition", name, self.conditions, f"{scale_file}: by_condition")
-            _check_run_layer(f"{scale_file}: by_condition.{name}", layer)
+        for map_name, conditions in self.scale.by_run.items():
+            check_name("map", map_name, map_names(), f"{scale_file}: by_run")
+            for name, layer in conditions.items():
+                check_name("condition", name, self.conditions, f"{scale_file}: by_run.{map_name}")
+                _check_run_layer(f"{scale_file}: by_run.{map_name}.{name}", layer)
         for name, condition in self.conditions.items():
             source = f"config/experiments.yaml: conditions.{name}"
             _check_run_layer(f"{source}.settings", condition.settings)
@@ -551,7 +553,7 @@ def _load_scale(folder: Path, overrides: Mapping[str, Any]) -> Scale:
     data: Layer = read_yaml(path)
     if "runs" in chosen:  # who says what to run means nothing else
         data.pop("single_seed_runs", None)
-    given = {key: chosen[key] for key in ("defaults", "maps", "by_condition") if isinstance(chosen.get(key), Mapping)}
+    given = {key: chosen[key] for key in ("defaults", "maps", "by_run") if isinstance(chosen.get(key), Mapping)}
     layers = {key: merge(data.get(key, {}), layer) for key, layer in given.items()}
     changed = ", ".join(key for key, value in chosen.items() if key not in data or data[key] != value)
     where = f"{path}, with {changed} set by the configuration" if changed else str(path)

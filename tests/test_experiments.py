@@ -103,9 +103,9 @@ def test_later_layers_win_and_other_maps_stay() -> None:
     assert changed.ppo_epochs == other.ppo_epochs == 2  # from the scale, which beats the paper's 15
 
 
-def test_a_scale_changes_one_condition_on_top_of_its_map() -> None:
-    layers = {"8m": {"evaluation_episodes": 7, "ippo": {"gamma": 0.5}}}, {"ippo": {"evaluation_episodes": 9}}
-    matrix = load("smoke", maps=layers[0], by_condition=layers[1])
+def test_a_scale_changes_one_condition_of_a_map_on_top_of_the_map() -> None:
+    layers = {"8m": {"evaluation_episodes": 7, "ippo": {"gamma": 0.5}}}, {"8m": {"ippo": {"evaluation_episodes": 9}}}
+    matrix = load("smoke", maps=layers[0], by_run=layers[1])
     ippo, rmappo = (matrix.settings(Run("8m", name, 1)) for name in ("ippo", "rmappo"))
     assert ippo.ippo is not None
     assert (ippo.evaluation_episodes, ippo.ippo.gamma, rmappo.evaluation_episodes) == (9, 0.5, 7)
@@ -114,13 +114,14 @@ def test_a_scale_changes_one_condition_on_top_of_its_map() -> None:
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        ({"ipo": {}}, r"smoke.yaml: by_condition: unknown condition 'ipo'; did you mean 'ippo'\?"),
-        ({"ippo": {"env_step": 9}}, r"by_condition.ippo: unknown key 'env_step'; did you mean 'env_steps'\?"),
+        ({"3n": {}}, r"smoke.yaml: by_run: unknown map '3n'; did you mean '3m'"),
+        ({"3m": {"ipo": {}}}, r"smoke.yaml: by_run.3m: unknown condition 'ipo'; did you mean 'ippo'\?"),
+        ({"3m": {"ippo": {"env_step": 9}}}, r"by_run.3m.ippo: unknown key 'env_step'; did you mean 'env_steps'\?"),
     ],
 )
 def test_a_scale_that_changes_what_is_not_there_is_refused(layer: dict[str, object], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
-        load("smoke", by_condition=layer)
+        load("smoke", by_run=layer)
 
 
 def test_every_condition_of_the_papers_figures_is_run_where_it_shows_it() -> None:
