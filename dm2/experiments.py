@@ -253,8 +253,8 @@ class Matrix:
 
         Args:
             config_folder: holds config.yaml, algorithms.yaml, experiments.yaml and scales/.
-            overrides: keys of `Scale` that replace those of the scale's file; `defaults`, `maps` and `by_run` are merged
-                into it, `runs` replaces its `single_seed_runs` too.
+            overrides: keys of `Scale` that replace those of the scale's file; `defaults`, `maps` and `by_run` are
+                merged into it, `runs` replaces its `single_seed_runs` too.
 
         Raises:
             SettingsError: a map, condition, scale or key that does not exist, or settings that do not fit together.

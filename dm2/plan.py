@@ -2,15 +2,16 @@
 
 The throughput behind the core hours is measured, not guessed: benchmarks/throughput.csv, which benchmarks/throughput.py
 writes, has env steps per second of one core for each kind of learner, evaluations included, on one map at the paper's
-settings. Other maps, batch sizes and processors differ, so the hours are an order of magnitude and not a promise.
+settings. QMIX may take more gradient steps than measured, which counts; other maps, batch sizes and processors differ
+too, so the hours are an order of magnitude and not a promise.
 Sampling demonstrations and drawing are small beside training and left out.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dm2.config import RunSettings, SettingsError
@@ -19,6 +20,8 @@ from dm2.experiments import Matrix
 SECONDS_PER_HOUR = 3600
 DISTRIBUTION_MATCHING = "dm2_ippo_demo"
 """Part of the benchmark that stands for every run with discriminators."""
+MEASURED_GRADIENT_STEPS = 1
+"""Of QMIX after each collection, in the benchmark as in the paper's settings."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +31,12 @@ class Throughput:
     Args:
         env_steps_per_second: of one core, by part of the benchmark: ippo, qmix, rmappo, dm2_ippo_demo.
         map_name: map that it was measured on.
+        update_share: share of that time that gradient steps take, by part, in [0, 1]; where it is not known, 0.
     """
 
     env_steps_per_second: Mapping[str, float]
     map_name: str
+    update_share: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: Path) -> Throughput:
@@ -47,7 +52,18 @@ class Throughput:
             rows = [row for row in alone if row.get("threads") == "1"]
         if not rows:
             raise SettingsError(f"{path}: found no throughput on one thread; benchmarks/throughput.py --csv writes it")
-        return cls({row["part"]: float(row["env_steps_per_second"]) for row in rows}, rows[0]["map_name"])
+        speeds = {row["part"]: float(row["env_steps_per_second"]) for row in rows}
+        shares = {row["part"]: float(share) for row in rows if (share := row.get("update_share"))}
+        return cls(speeds, rows[0]["map_name"], shares)
+
+    def core_hours(self, settings: RunSettings) -> float | None:
+        """What one run takes; None where its kind is not measured."""
+        part = part_of(settings)
+        if part not in self.env_steps_per_second:
+            return None
+        measured = settings.env_steps / self.env_steps_per_second[part] / SECONDS_PER_HOUR
+        gradient_steps = settings.qmix.gradient_steps if settings.qmix else MEASURED_GRADIENT_STEPS
+        return measured * (1 + self.update_share.get(part, 0.0) * (gradient_steps / MEASURED_GRADIENT_STEPS - 1))
 
 
 @dataclass(frozen=True)
@@ -69,10 +85,10 @@ class Cost:
 
 def costs(settings: Iterable[RunSettings], throughput: Throughput) -> list[Cost]:
     """The cost of runs by kind of learner, in the order in which the kinds first appear."""
-    env_steps: dict[str, list[int]] = {}
+    parts: dict[str, list[RunSettings]] = {}
     for run in settings:
-        env_steps.setdefault(part_of(run), []).append(run.env_steps)
-    return [_cost(part, lengths, throughput) for part, lengths in env_steps.items()]
+        parts.setdefault(part_of(run), []).append(run)
+    return [_cost(part, runs, throughput) for part, runs in parts.items()]
 
 
 def part_of(settings: RunSettings) -> str:
@@ -80,9 +96,9 @@ def part_of(settings: RunSettings) -> str:
     return settings.algorithm if settings.reward == "env" else DISTRIBUTION_MATCHING
 
 
-def _cost(part: str, lengths: list[int], throughput: Throughput) -> Cost:
-    speed = throughput.env_steps_per_second.get(part)
-    return Cost(part, len(lengths), sum(lengths), speed and sum(lengths) / speed / SECONDS_PER_HOUR)
+def _cost(part: str, runs: Sequence[RunSettings], throughput: Throughput) -> Cost:
+    hours = [hours for run in runs if (hours := throughput.core_hours(run)) is not None]
+    return Cost(part, len(runs), sum(run.env_steps for run in runs), sum(hours) if hours else None)
 
 
 def plan_in_words(matrix: Matrix, throughput: Throughput) -> str:
@@ -93,17 +109,17 @@ def plan_in_words(matrix: Matrix, throughput: Throughput) -> str:
     but = f" (without {', '.join(missing)}, whose throughput is not measured)" if missing else ""
     total = f"{sum(cost.runs for cost in found):,} runs, {sum(cost.env_steps for cost in found):,} env steps"
     lines = [f"Scale {matrix.scale.scale}, from nothing: {total}, about {_round(hours)} core hours{but}."]
-    lines += [_line(cost, throughput) for cost in found]
+    lines += [_line(cost) for cost in found]
     return "\n".join(
         [*lines, f"  env steps/s: of one core, measured on {throughput.map_name}, benchmarks/throughput.csv"]
     )
 
 
-def _line(cost: Cost, throughput: Throughput) -> str:
+def _line(cost: Cost) -> str:
     line = f"  {cost.part:14}{cost.runs:>6,} runs {cost.env_steps:>15,} env steps"
     if cost.core_hours is None:
         return line
-    speed = throughput.env_steps_per_second[cost.part]
+    speed = cost.env_steps / cost.core_hours / SECONDS_PER_HOUR
     return f"{line} {_round(cost.core_hours):>8} core hours at {speed:,.0f} env steps/s"
 
 

@@ -45,6 +45,7 @@ EVALUATION = [
     "dead_enemies_mean",
 ]
 CURVES = IDENTITY + EVALUATION
+PAPER_DEMONSTRATIONS = ["map", "demo_source", "demo_checkpoint", "win_rate", "dict"]
 PAPER_CURVES = ["figure", "map", "condition", "env_steps", "win_rate", "sd", "quality"]
 PAPER_FIGURES = ("core", "gail_only", "bc_pretrain", "demo_ablation", "state_action", "all_demos")
 """The paper's figures in the order in which a condition's curve is looked for; the last is of low quality."""

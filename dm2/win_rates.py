@@ -98,27 +98,44 @@ def _paper_curve(paper_curves: pd.DataFrame, map_name: object, condition: object
     return paper_curve(paper_curves, str(map_name), _PAPER_CONDITION.get(str(condition), str(condition)))
 
 
-def learning_speed(curves: pd.DataFrame, paper_curves: pd.DataFrame) -> pd.DataFrame:
+def learning_speed(
+    curves: pd.DataFrame, paper_curves: pd.DataFrame, paper_demonstrations: pd.DataFrame
+) -> pd.DataFrame:
     """How fast conditions learn that the paper shows on the same map, and how they end.
+
+    Args:
+        curves: as `dm2.results.learning_curves` gives them.
+        paper_curves: `results/paper/paper_curves.csv`.
+        paper_demonstrations: `results/paper/demo_win_rates.csv`.
 
     Returns:
         One row per map and condition: map_name, condition, seeds, env_steps (of the shortest run), final (mean win rate
         of the last 5 %), half_after (first env step at which the mean over seeds reaches 0.5); the same of the paper's
-        mean curve, final_paper and half_after_paper; final_paper_then, at our env_steps; and times_faster, the ratio of
-        the paper's half_after to ours. What was not reached is NaN.
+        mean curve, final_paper and half_after_paper; final_paper_then, at our env_steps; times_faster, the ratio of the
+        paper's half_after to ours; and half_after_paper_expert, of the one run whose checkpoints the paper sampled
+        demonstrations from: the first of them, one a million env steps, that wins half. What was not reached or is
+        not known is NaN.
     """
-    summary, rows = summarise(curves), []
-    for run in summary.itertuples():
-        paper = _paper_curve(paper_curves, run.map_name, run.condition)
+    rows = []
+    for run in summarise(curves).to_dict("records"):
+        paper = _paper_curve(paper_curves, run["map_name"], run["condition"])
         if len(paper):
             steps, rates = paper.env_steps.to_numpy(), paper.win_rate.to_numpy()
-            half, then = steps_to_threshold(steps, rates), float(np.interp(run.env_steps, steps, rates))
-            ours, theirs = float(run.steps_to_50pct), float(final_value(steps, rates))
-            own = (run.map_name, run.condition, run.n_seeds, run.env_steps, run.final_mean, ours)
-            rows.append((*own, theirs, then, half, half / ours))
+            half, then = steps_to_threshold(steps, rates), np.interp(run["env_steps"], steps, rates)
+            own = ("map_name", "condition", "n_seeds", "env_steps", "final_mean", "steps_to_50pct")
+            expert = _half_after(paper_demonstrations, run["map_name"], run["condition"])
+            theirs = (float(final_value(steps, rates)), then, half, half / run["steps_to_50pct"], expert)
+            rows.append((*(run[name] for name in own), *theirs))
     columns = ["map_name", "condition", "seeds", "env_steps", "final", "half_after"]
-    paper_columns = ["final_paper", "final_paper_then", "half_after_paper", "times_faster"]
-    return pd.DataFrame(rows, columns=[*columns, *paper_columns])
+    columns += ["final_paper", "final_paper_then", "half_after_paper", "times_faster", "half_after_paper_expert"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _half_after(paper_demonstrations: pd.DataFrame, map_name: object, condition: object) -> float:
+    """Env steps of the first checkpoint of the paper's expert that wins half of its battles."""
+    listed = paper_demonstrations.query("dict == 'demo_qual' and map == @map_name and win_rate >= 0.5")
+    won = listed[listed.demo_source == _PAPER_CONDITION.get(str(condition), str(condition))]
+    return 1e6 * won.demo_checkpoint.str.removesuffix("m").astype(float).min()
 
 
 def beside_published(ours: Sequence[pd.DataFrame], path: Path) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import typer
 
 from dm2.scripts import options
 
-WHOLE = dict.fromkeys(["half_after", "half_after_paper"], ",.0f")
+WHOLE = dict.fromkeys(["half_after", "half_after_paper", "half_after_paper_expert"], ",.0f")
 """How env steps are written that some rows have not."""
 
 
@@ -27,6 +27,9 @@ def main(
     paper_curves: Annotated[Path, typer.Option(help="The paper's digitised curves.", dir_okay=False)] = Path(
         "results/paper/paper_curves.csv"
     ),
+    paper_demonstrations: Annotated[Path, typer.Option(help="The paper's demonstrations.", dir_okay=False)] = Path(
+        "results/paper/demo_win_rates.csv"
+    ),
 ) -> None:
     """Set random, passive, heuristic and trained teams and duels beside what is known of them."""
     from dm2 import win_rates
@@ -34,7 +37,7 @@ def main(
     from dm2.battle.duels import measure
     from dm2.figures import save
     from dm2.markdown import markdown_table
-    from dm2.results import CURVES, PAPER_CURVES, read_table
+    from dm2.results import CURVES, PAPER_CURVES, PAPER_DEMONSTRATIONS, read_table
     from dm2.storage import atomic_write
 
     learned, paper = read_table(curves, CURVES), read_table(paper_curves, PAPER_CURVES)
@@ -44,7 +47,9 @@ def main(
         "calibration": compare(logs, battles, seed),
         "duels": measure(),
         "win_rates": rates,
-        "learning_speed": win_rates.learning_speed(learned, paper),
+        "learning_speed": win_rates.learning_speed(
+            learned, paper, read_table(paper_demonstrations, PAPER_DEMONSTRATIONS)
+        ),
         "lengths_and_losses": win_rates.lengths_and_losses(learned, logs / "real_battles_length_by_win_rate.csv"),
     }
     output.mkdir(parents=True, exist_ok=True)

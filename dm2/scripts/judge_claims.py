@@ -22,7 +22,7 @@ def main(
 ) -> None:
     """Judge every claim of the paper by its rule; what a scale does not run stays undecided."""
     from dm2.claims import Tables, judge, to_markdown
-    from dm2.results import CURVES, DEMONSTRATIONS, PAPER_CURVES, read_table, write_table
+    from dm2.results import CURVES, DEMONSTRATIONS, PAPER_CURVES, PAPER_DEMONSTRATIONS, read_table, write_table
     from dm2.storage import atomic_write
 
     judged = judge(
@@ -30,7 +30,7 @@ def main(
             read_table(curves, CURVES),
             read_table(demonstrations, DEMONSTRATIONS, may_be_empty=True),
             read_table(paper_curves, PAPER_CURVES),
-            read_table(paper_demonstrations, ["map", "demo_source", "demo_checkpoint", "win_rate", "dict"]),
+            read_table(paper_demonstrations, PAPER_DEMONSTRATIONS),
         )
     )
     write_table(judged, output)
