@@ -45,6 +45,7 @@ EVALUATION = [
     "dead_enemies_mean",
 ]
 CURVES = IDENTITY + EVALUATION
+PAPER_ENDS = ["figure", "map", "condition", "final_win_rate", "steps_to_50pct"]
 PAPER_DEMONSTRATIONS = ["map", "demo_source", "demo_checkpoint", "win_rate", "dict"]
 PAPER_CURVES = ["figure", "map", "condition", "env_steps", "win_rate", "sd", "quality"]
 PAPER_FIGURES = ("core", "gail_only", "bc_pretrain", "demo_ablation", "state_action", "all_demos")
@@ -244,10 +245,16 @@ def paper_curve(paper_curves: pd.DataFrame, map_name: str, condition: str | None
     Returns:
         Rows of `paper_curves` with increasing, unique env_steps.
     """
-    chosen = paper_curves[(paper_curves["map"] == map_name) & (paper_curves["condition"] == condition)]
+    shown = in_paper(paper_curves, map_name, condition, prefer)
+    return shown.drop_duplicates("env_steps").sort_values("env_steps", ignore_index=True)
+
+
+def in_paper(table: pd.DataFrame, map_name: str, condition: str | None, prefer: str = "core") -> pd.DataFrame:
+    """The rows of a table of the paper's figures about a condition on a map, of one figure; see `paper_curve`."""
+    chosen = table[(table["map"] == map_name) & (table["condition"] == condition)]
     order = [prefer, *PAPER_FIGURES]
     figure = min(chosen["figure"].unique(), key=order.index, default=None)
-    return chosen[chosen["figure"] == figure].drop_duplicates("env_steps").sort_values("env_steps", ignore_index=True)
+    return chosen[chosen["figure"] == figure]
 
 
 def engine_name(backend: str) -> str:

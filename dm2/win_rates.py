@@ -17,9 +17,8 @@ from dm2.backends import env_spec
 from dm2.battle.scenario import map_data
 from dm2.config import SCRIPTED_POLICIES
 from dm2.evaluation import evaluate
-from dm2.results import paper_curve, summarise
+from dm2.results import in_paper, paper_curve, summarise
 from dm2.scripted import scripted_policy
-from dm2.statistics import final_value, steps_to_threshold
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -86,7 +85,7 @@ def trained(curves: pd.DataFrame, paper_curves: pd.DataFrame) -> pd.DataFrame:
     conditions = ends.groupby(level=["map_name", "condition"])
     table = conditions.median().assign(n=conditions.size(), env_steps=conditions.env_steps.max()).reset_index()
     table = table.rename(columns={"condition": "team", "win_rate": "simulator"})[[*_OURS, "env_steps"]]
-    shown = [_paper_curve(paper_curves, row.map_name, row.team) for row in table.itertuples()]
+    shown = [paper_curve(paper_curves, str(row.map_name), _in_paper(row.team)) for row in table.itertuples()]
     table["paper"] = [
         np.interp(steps, curve.env_steps, curve.win_rate) if len(curve) else np.nan
         for steps, curve in zip(table.env_steps, shown, strict=True)
@@ -94,48 +93,52 @@ def trained(curves: pd.DataFrame, paper_curves: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _paper_curve(paper_curves: pd.DataFrame, map_name: object, condition: object) -> pd.DataFrame:
-    return paper_curve(paper_curves, str(map_name), _PAPER_CONDITION.get(str(condition), str(condition)))
+def _in_paper(condition: object) -> str:
+    """The paper's name of a condition."""
+    return _PAPER_CONDITION.get(str(condition), str(condition))
 
 
 def learning_speed(
-    curves: pd.DataFrame, paper_curves: pd.DataFrame, paper_demonstrations: pd.DataFrame
+    curves: pd.DataFrame, paper_curves: pd.DataFrame, paper_ends: pd.DataFrame, paper_demonstrations: pd.DataFrame
 ) -> pd.DataFrame:
     """How fast conditions learn that the paper shows on the same map, and how they end.
 
     Args:
         curves: as `dm2.results.learning_curves` gives them.
         paper_curves: `results/paper/paper_curves.csv`.
+        paper_ends: `results/paper/paper_final.csv`.
         paper_demonstrations: `results/paper/demo_win_rates.csv`.
 
     Returns:
         One row per map and condition: map_name, condition, seeds, env_steps (of the shortest run), final (mean win rate
         of the last 5 %), half_after (first env step at which the mean over seeds reaches 0.5); the same of the paper's
-        mean curve, final_paper and half_after_paper; final_paper_then, at our env_steps; times_faster, the ratio of the
+        runs, final_paper and half_after_paper; final_paper_then, at our env_steps; times_faster, the ratio of the
         paper's half_after to ours; and half_after_paper_expert, of the one run whose checkpoints the paper sampled
         demonstrations from: the first of them, one a million env steps, that wins half. What was not reached or is
         not known is NaN.
     """
     rows = []
     for run in summarise(curves).to_dict("records"):
-        paper = _paper_curve(paper_curves, run["map_name"], run["condition"])
-        if len(paper):
-            steps, rates = paper.env_steps.to_numpy(), paper.win_rate.to_numpy()
-            half, then = steps_to_threshold(steps, rates), np.interp(run["env_steps"], steps, rates)
+        map_name, condition = run["map_name"], _in_paper(run["condition"])
+        shown, ends = paper_curve(paper_curves, map_name, condition), in_paper(paper_ends, map_name, condition)
+        if len(shown):
+            then = np.interp(run["env_steps"], shown.env_steps, shown.win_rate)
+            half = ends.steps_to_50pct.iloc[0]
             own = ("map_name", "condition", "n_seeds", "env_steps", "final_mean", "steps_to_50pct")
-            expert = _half_after(paper_demonstrations, run["map_name"], run["condition"])
-            theirs = (float(final_value(steps, rates)), then, half, half / run["steps_to_50pct"], expert)
-            rows.append((*(run[name] for name in own), *theirs))
+            theirs = (ends.final_win_rate.iloc[0], then, half, half / run["steps_to_50pct"])
+            expert = _half_after(paper_demonstrations, map_name, condition)
+            rows.append((*(run[name] for name in own), *theirs, expert))
     columns = ["map_name", "condition", "seeds", "env_steps", "final", "half_after"]
     columns += ["final_paper", "final_paper_then", "half_after_paper", "times_faster", "half_after_paper_expert"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def _half_after(paper_demonstrations: pd.DataFrame, map_name: object, condition: object) -> float:
+def _half_after(paper_demonstrations: pd.DataFrame, map_name: str, condition: str) -> float:
     """Env steps of the first checkpoint of the paper's expert that wins half of its battles."""
-    listed = paper_demonstrations.query("dict == 'demo_qual' and map == @map_name and win_rate >= 0.5")
-    won = listed[listed.demo_source == _PAPER_CONDITION.get(str(condition), str(condition))]
-    return 1e6 * won.demo_checkpoint.str.removesuffix("m").astype(float).min()
+    listed = paper_demonstrations.query(
+        "dict == 'demo_qual' and map == @map_name and demo_source == @condition and win_rate >= 0.5"
+    )
+    return 1e6 * listed.demo_checkpoint.str.removesuffix("m").astype(float).min()
 
 
 def beside_published(ours: Sequence[pd.DataFrame], path: Path) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dm2.results import PAPER_DEMONSTRATIONS
+from dm2.results import PAPER_DEMONSTRATIONS, PAPER_ENDS
 from dm2.win_rates import (
     QUANTITIES,
     beside_published,
@@ -71,6 +71,11 @@ def run(condition: str, rates: list[float]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["scale", "backend", "map_name", "condition", "seed", "env_steps", "win_rate"])
 
 
+def paper_ends(condition: str) -> pd.DataFrame:
+    """How `paper_curves` ends."""
+    return pd.DataFrame([("core", "3m", condition, 0.95, 10_000)], columns=PAPER_ENDS)
+
+
 def paper_demonstrations() -> pd.DataFrame:
     """As if the paper's IPPO expert won half after 4 million env steps, in the list that its figures are made from."""
     rows = [("ippo", f"{k}m", win_rate, "demo_qual") for k, win_rate in ((1, 0.1), (4, 0.5), (5, 0.9))]
@@ -81,18 +86,18 @@ def paper_demonstrations() -> pd.DataFrame:
 def test_learning_speed_is_the_ratio_of_env_steps_to_half_of_the_battles() -> None:
     # one row: the paper shows no dm2_sil on 3m
     mine = pd.concat([run("qmix", [0.0, 0.3, 0.6, 0.8]), run("dm2_sil", [0.0, 1.0])], ignore_index=True)
-    row = learning_speed(mine, paper_curves("qmix"), paper_demonstrations()).squeeze()
+    row = learning_speed(mine, paper_curves("qmix"), paper_ends("qmix"), paper_demonstrations()).squeeze()
     assert (row.map_name, row.condition, row.seeds, row.env_steps) == ("3m", "qmix", 1, 3000)
-    assert (row.half_after, row.half_after_paper, row.times_faster) == (2000, 20_000, 10)
-    assert (row.final, row.final_paper, row.final_paper_then) == pytest.approx((0.8, 1.0, 0.15))
+    assert (row.half_after, row.half_after_paper, row.times_faster) == (2000, 10_000, 5)
+    assert (row.final, row.final_paper, row.final_paper_then) == pytest.approx((0.8, 0.95, 0.15))
     assert np.isnan(row.half_after_paper_expert)
 
 
 def test_learning_speed_of_a_team_that_never_wins_half_is_unknown() -> None:
     mine = run("ippo_1024_episodes", [0.0, 0.1])
-    row = learning_speed(mine, paper_curves("ippo"), paper_demonstrations()).squeeze()
+    row = learning_speed(mine, paper_curves("ippo"), paper_ends("ippo"), paper_demonstrations()).squeeze()
     assert np.isnan(row.half_after) and np.isnan(row.times_faster)
-    assert (row.half_after_paper, row.half_after_paper_expert) == (20_000, 4_000_000)
+    assert (row.half_after_paper, row.half_after_paper_expert) == (10_000, 4_000_000)
 
 
 def test_what_is_not_published_stays_empty() -> None:

@@ -27,6 +27,9 @@ def main(
     paper_curves: Annotated[Path, typer.Option(help="The paper's digitised curves.", dir_okay=False)] = Path(
         "results/paper/paper_curves.csv"
     ),
+    paper_ends: Annotated[Path, typer.Option(help="How the paper's curves end.", dir_okay=False)] = Path(
+        "results/paper/paper_final.csv"
+    ),
     paper_demonstrations: Annotated[Path, typer.Option(help="The paper's demonstrations.", dir_okay=False)] = Path(
         "results/paper/demo_win_rates.csv"
     ),
@@ -37,7 +40,7 @@ def main(
     from dm2.battle.duels import measure
     from dm2.figures import save
     from dm2.markdown import markdown_table
-    from dm2.results import CURVES, PAPER_CURVES, PAPER_DEMONSTRATIONS, read_table
+    from dm2.results import CURVES, PAPER_CURVES, PAPER_DEMONSTRATIONS, PAPER_ENDS, read_table
     from dm2.storage import atomic_write
 
     learned, paper = read_table(curves, CURVES), read_table(paper_curves, PAPER_CURVES)
@@ -48,7 +51,10 @@ def main(
         "duels": measure(),
         "win_rates": rates,
         "learning_speed": win_rates.learning_speed(
-            learned, paper, read_table(paper_demonstrations, PAPER_DEMONSTRATIONS)
+            learned,
+            paper,
+            read_table(paper_ends, PAPER_ENDS),
+            read_table(paper_demonstrations, PAPER_DEMONSTRATIONS),
         ),
         "lengths_and_losses": win_rates.lengths_and_losses(learned, logs / "real_battles_length_by_win_rate.csv"),
     }
