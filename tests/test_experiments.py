@@ -59,7 +59,7 @@ def test_paper_scale_is_five_maps_and_five_seeds() -> None:
     matrix = load("paper")
     assert matrix.scale.seeds == PAPER_SEEDS
     assert set(matrix.scale.runs) == {"5m_vs_6m", "3s_vs_4z", "3s_vs_3z", "3s_vs_5z", "8m_vs_9m"}
-    assert len(matrix.runs) == 5 * (25 + 13 + 21 + 7 + 7 + 7 + 2 * 4 + 4)
+    assert len(matrix.runs) == 5 * (25 + 13 + 1 + 21 + 7 + 7 + 7 + 2 * 4 + 4)
 
 
 @pytest.mark.parametrize(
