@@ -14,7 +14,8 @@ evaluations (one per 50,000 env steps, as in the paper), and which share of the 
 Operations are those of matrix products, 2 m k n each, counted while the learner learns (benchmarks/matrix_products.py);
 matrix_share is their rate over that of products of 1,024 by 1,024 matrices, all per second of one process's processor
 time: what is left to 1 is spent on anything but products, or on products too small to be fast.
-startup: seconds from the command to its end, of `dm2 --help` and of reading the Snakefile at scale paper.
+startup: seconds from the command to its end, of `dm2 --help` and, at scale paper, of reading the Snakefile and of a dry
+run.
 Every learner starts from a team that was trained for `--warm-up` env steps, because untrained teams die sooner, and
 what is dead costs less.
 """
@@ -45,6 +46,7 @@ SIMULATOR_ENV_STEPS = 100_000
 COMMANDS = {
     "dm2 --help": ["dm2", "--help"],
     "Snakefile": ["snakemake", "--configfile", "config/scales/paper.yaml", "--list-rules"],
+    "dry run": ["snakemake", "--configfile", "config/scales/paper.yaml", "--dry-run", "--forceall", "--quiet", "rules"],
 }
 
 
