@@ -13,7 +13,7 @@ from dm2.backends import EnvSpec, check_actions
 from dm2.battle import kernel
 from dm2.battle.scenario import World, load_scenario
 
-SIMULATOR_VERSION = "3"  # raised whenever a battle would go, or be seen, differently
+SIMULATOR_VERSION = "4"  # raised whenever a battle would go, or be seen, differently
 
 
 def spec_of(map_name: str, world: World) -> EnvSpec:

@@ -1,7 +1,7 @@
 """The battle itself: one numba kernel over E battles, 8 game loops per environment step.
 
 A unit is an index into the rows of `Battles`: agents first, then enemies. Within a loop every unit decides and fires
-on the positions at the loop's start; then units move, those nearest to their goal first; then missiles fly; then the
+on the positions at the loop's start; then units move, each after the comrades in its way; then missiles fly; then the
 dead are removed, so that two units can kill each other. The rules are those of `World` (dm2/battle/scenario.py);
 docs/simulator.md lists where each comes from. What few maps have (healing, splash, flying, ways round corners) stands
 behind the flags of RULES in functions that are not inlined, so that the other maps keep their speed.
@@ -54,17 +54,18 @@ UNIT = np.dtype(
         ("goal_y", "f8"),
         ("missile_x", "f8"),
         ("missile_y", "f8"),
-        ("walk_distance", "f8"),  # squared distance to the goal of the walker listed below
         ("key", "u8"),  # the battle's random key
         ("shots", "i8"),  # attacks begun: the counter of the unit's random numbers
         ("target", "i4"),  # unit attacked, healed or walked to, NOBODY if none
         ("missile_target", "i4"),  # NOBODY if no missile flies
-        ("walker", "i4"),  # row i: the i-th unit to walk in this loop
+        ("walker", "i4"),  # row i: the i-th of the units that have to walk in this loop
         ("search_phase", "i4"),  # loops by which the enemy's looks round are shifted
         ("missile_weapon", "i1"),
         ("weapon", "i1"),  # weapon of the running attack
         ("phase", "i1"),  # READY, WINDING_UP, CHANNELLING
         ("order", "i1"),  # NO_ORDER, MOVE, ATTACK (agents)
+        ("walks", "?"),  # got on in the last loop in which it walked, and wants to walk in this one
+        ("has_to_walk", "?"),  # in this loop, still
         ("detour", "i1"),  # > 0: walks round obstacles on their left for so many more loops; < 0: on their right
         ("alive", "?"),
         ("burst", "?"),  # has burst already
@@ -559,6 +560,11 @@ def _put(un: Units, u: int, x: float, y: float) -> None:
 
 
 @_inline
+def _are_comrades(w: World, u: int, v: int) -> bool:
+    return (u < w.rules[0].n_agents) == (v < w.rules[0].n_agents)
+
+
+@_inline
 def _is_idle(w: World, un: Units, u: int) -> bool:
     if u < w.rules[0].n_agents:
         return un.of[u].order == NO_ORDER and un.of[u].phase == READY
@@ -570,7 +576,7 @@ def _is_idle(w: World, un: Units, u: int) -> bool:
 @_jit
 def _push_aside(w: World, un: Units, u: int, v: int, x: float, y: float) -> bool:
     """Move u's idle comrade v out of (x, y), straight away from it; True if that freed the place."""
-    if (u < w.rules[0].n_agents) != (v < w.rules[0].n_agents) or not _is_idle(w, un, v):
+    if not _are_comrades(w, u, v) or not _is_idle(w, un, v):
         return False
     dx, dy = un.x[v] - x, un.y[v] - y
     distance = np.sqrt(dx * dx + dy * dy)
@@ -581,6 +587,37 @@ def _push_aside(w: World, un: Units, u: int, v: int, x: float, y: float) -> bool
     if not _walkable(w, v, px, py) or _blocker(w.body2, un, v, px, py) != NOBODY:
         return False
     _put(un, v, px, py)
+    return True
+
+
+@_jit
+def _squeeze_by(w: World, un: Units, u: int, x: float, y: float) -> bool:
+    """Bring u as near to (x, y) as comrades who walk leave room; False if it would press into anybody else.
+
+    Of each overlap a share is made up by the comrade, who gives way across its own way and loses nothing of it, and
+    the rest by u.
+    """
+    for _ in range(16):
+        v = _blocker(w.body2, un, u, x, y)
+        if v == NOBODY:
+            _put(un, u, x, y)
+            return True
+        if not _are_comrades(w, u, v) or not un.of[v].walks:
+            return False
+        dx, dy = x - un.x[v], y - un.y[v]
+        distance = max(np.sqrt(dx * dx + dy * dy), 1e-9)
+        body = np.sqrt(w.body2[u, v]) + 1.0 / FIXED_POINT
+        hx, hy = un.of[v].facing_x, un.of[v].facing_y
+        push = w.rules[0].push_share * (body - distance) / distance * (dx * hy - dy * hx)
+        vx, vy = un.x[v] - push * hy, un.y[v] + push * hx
+        if _walkable(w, v, vx, vy) and _blocker(w.body2, un, v, vx, vy) == NOBODY:
+            _put(un, v, vx, vy)
+        dx, dy = x - un.x[v], y - un.y[v]
+        distance = max(np.sqrt(dx * dx + dy * dy), 1e-9)
+        scale = max(body / distance, 1.0)
+        x, y = un.x[v] + scale * dx, un.y[v] + scale * dy
+        if not _walkable(w, u, x, y):
+            return False
     return True
 
 
@@ -654,7 +691,8 @@ def _next_turn(w: World, un: Units, u: int, goal_x: float, goal_y: float) -> tup
 
 
 @_inline
-def _walk(w: World, un: Units, u: int) -> None:
+def _walk(w: World, un: Units, u: int, wait: bool) -> bool:
+    """One loop of unit u's way; False if it would rather `wait` for a comrade in its way who has yet to walk."""
     me = un.of[u]
     goal_x, goal_y = _goal(un, u)
     if w.rules[0].has_corners:
@@ -664,15 +702,17 @@ def _walk(w: World, un: Units, u: int) -> None:
     if distance < 1e-3:
         if me.order == MOVE:
             me.order = NO_ORDER
-        return
+        return True
     scale = 1.0 / distance
     dx, dy = dx * scale, dy * scale
     step = min(w.kinds[u].speed, distance)
     x, y = un.x[u] + step * dx, un.y[u] + step * dy
     if not _walkable(w, u, x, y):
         _slide(w, un, u, dx, dy, step)
-        return
+        return True
     obstacle = _blocker(w.body2, un, u, x, y)
+    if obstacle != NOBODY and wait and un.of[obstacle].has_to_walk and _are_comrades(w, u, obstacle):
+        return False
     if obstacle != NOBODY and _push_aside(w, un, u, obstacle, x, y):
         obstacle = _blocker(w.body2, un, u, x, y)
     if obstacle == NOBODY:
@@ -680,25 +720,32 @@ def _walk(w: World, un: Units, u: int) -> None:
     if obstacle == NOBODY and (me.detour == 0 or dx * me.facing_x + dy * me.facing_y > 0.0):
         _turn(w, un, u, dx, dy)
         _put(un, u, x, y)
+    elif obstacle != NOBODY and me.detour == 0 and _squeeze_by(w, un, u, x, y):
+        _turn(w, un, u, dx, dy)
     elif u < w.rules[0].n_agents or me.target >= 0 or distance > w.rules[0].arrival_radius:
         _detour(w, un, u, dx, dy, step, obstacle != NOBODY)
+    return True
 
 
 @_inline
 def _walk_all(w: World, un: Units, n_walkers: int) -> None:
-    """Move the walkers listed, those nearest to their goal first, so that a column can move as one."""
+    """Move the walkers listed, each after the comrades in its way, so that a column moves as one."""
     for i in range(n_walkers):
-        u = un.of[i].walker
-        goal_x, goal_y = _goal(un, u)
-        dx, dy = goal_x - un.x[u], goal_y - un.y[u]
-        distance = dx * dx + dy * dy
-        j = i
-        while j > 0 and un.of[j - 1].walk_distance > distance:
-            un.of[j].walker, un.of[j].walk_distance = un.of[j - 1].walker, un.of[j - 1].walk_distance
-            j -= 1
-        un.of[j].walker, un.of[j].walk_distance = u, distance
-    for i in range(n_walkers):
-        _walk(w, un, un.of[i].walker)
+        un.of[un.of[i].walker].has_to_walk = True
+    n_before = n_walkers + 1
+    while n_walkers > 0:
+        wait = n_walkers < n_before  # else they wait for each other
+        n_before, n_walkers = n_walkers, 0
+        for i in range(n_before):
+            u = un.of[i].walker
+            x, y = un.x[u], un.y[u]
+            if not _walk(w, un, u, wait):
+                un.of[n_walkers].walker = u
+                n_walkers += 1
+                continue
+            least = 0.25 * w.kinds[u].speed
+            un.of[u].walks = (un.x[u] - x) ** 2 + (un.y[u] - y) ** 2 >= least * least
+            un.of[u].has_to_walk = False
 
 
 @_inline
@@ -745,6 +792,8 @@ def _play_loop(w: World, un: Units, loop: int, first: int) -> None:
         if un.of[u].alive and _decide(w, un, u, loop):
             un.of[walkers].walker = u
             walkers += 1
+        else:
+            un.of[u].walks = False
     _walk_all(w, un, walkers)
     for u in range(un.of.shape[0]):
         if un.of[u].missile_target >= 0:
@@ -775,8 +824,9 @@ def _place_units(w: World, un: Units, key: np.uint64) -> None:
         un.of[u].facing_x, un.of[u].facing_y = 1.0 if u < w.rules[0].n_agents else -1.0, 0.0
         un.of[u].health, un.of[u].shield = w.kinds[u].max_health, w.kinds[u].max_shield
         un.of[u].alive = True
-        un.of[u].burst = False
-        un.of[u].goal_x, un.of[u].goal_y = goal_x, goal_y
+        un.of[u].burst = un.of[u].walks = un.of[u].has_to_walk = False
+        x, y = goal_x + w.kinds[u].place_x, goal_y + w.kinds[u].place_y  # a group keeps its formation
+        un.of[u].goal_x, un.of[u].goal_y = (x, y) if _walkable(w, u, x, y) else (goal_x, goal_y)
         un.of[u].cooldown = w.kinds[u].start_energy
         un.of[u].phase_loops = un.of[u].hold_loops = un.of[u].since_hurt = 0.0
         un.of[u].phase = READY

@@ -224,6 +224,8 @@ class Mechanics(_Data):
     start_delay_loops: int = Field(ge=0)
     detour_memory_loops: int = Field(ge=1, le=100)
     arrival_radius: float = Field(ge=0)
+    push_share: float = Field(ge=0, le=1)
+    body_gap: float = Field(ge=0)
     spawn_gap: float = Field(ge=0)
     spawn_angles_degrees: list[float] = Field(min_length=1)
 
@@ -305,6 +307,7 @@ RULES = np.dtype(
         ("backswing_holds", "f8"),
         ("call_for_help_range", "f8"),
         ("arrival_radius", "f8"),
+        ("push_share", "f8"),
         ("max_reward", "f8"),  # SMAC's normaliser: 10 per enemy, 200, the enemies' full health and shields
     ],
     align=True,
@@ -317,6 +320,8 @@ KIND = np.dtype(
         for field in (
             "spawn_x",
             "spawn_y",
+            "place_x",  # in the formation of its group: from the point where the first of them is created
+            "place_y",
             "max_health",
             "max_shield",
             "armour",
@@ -380,14 +385,23 @@ def _roster(sides: dict[str, int]) -> list[str]:
     return [name for name, count in sides.items() for _ in range(count)]
 
 
+def contact(one: Unit, other: Unit, gap: float) -> float:
+    """The least distance between the centres of two units.
+
+    It is the separation radius of one, the inner radius of the other, whichever way is more, and a gap: so far apart
+    stood the units of a real episode, when freshly created and when they pressed on each other on their way.
+    """
+    inner, separation = (one.inner_radius, other.inner_radius), (one.separation_radius, other.separation_radius)
+    return max(separation[0] + inner[1], separation[1] + inner[0]) + gap
+
+
 def _placements(
     names: list[str], points: list[Point], units: dict[str, Unit], rules: Mechanics, walkable: np.ndarray
 ) -> list[Point]:
     """Offsets of freshly created units from their spawn points, in order of creation.
 
     The first of a point stands on it; each next one takes the first free angle on the tightest ring around it that is
-    on walkable ground. Two units, both in the air or neither, keep the older one's separation radius + the newer one's
-    inner radius + `spawn_gap` (seen in a real episode).
+    on walkable ground.
     """
     placed: list[Point] = []
     for index, (name, (px, py)) in enumerate(zip(names, points, strict=True)):
@@ -395,7 +409,7 @@ def _placements(
             (units[names[k]], points[k][0] + placed[k][0] - px, points[k][1] + placed[k][1] - py) for k in range(index)
         ]
         gaps = [
-            (other.separation_radius + units[name].inner_radius + rules.spawn_gap, x, y)
+            (contact(other, units[name], rules.spawn_gap), x, y)
             for other, x, y in older
             if (other.layer == "air") == (units[name].layer == "air")
         ]
@@ -569,6 +583,12 @@ def _rules(
     return record
 
 
+def _enemy_point(battle_map: Map) -> np.ndarray:
+    """Where the first enemy is created, after which the others keep their places."""
+    points = battle_map.enemy_points.get(next(iter(battle_map.enemies)), [battle_map.enemy_spawn])
+    return np.array(points[0])
+
+
 def _ground(arena: Arena, size: int) -> np.ndarray:
     """See World.ground."""
     walkable = arena.walkable(size)
@@ -598,15 +618,16 @@ def compile_scenario(map_name: str, units: UnitData, maps: MapData, rules: Mecha
     types = sorted(battle_map.allies) if len(battle_map.allies) > 1 else []
     kinds = _kinds(roster, weapons, n_agents, rules)
     kinds["spawn_x"], kinds["spawn_y"] = spawn[:, 0], spawn[:, 1]
+    kinds["place_x"][n_agents:], kinds["place_y"][n_agents:] = (spawn[n_agents:] - _enemy_point(battle_map)).T
     if types:
         enemy_types = battle_map.enemy_types or types
         kinds["unit_type"] = [*map(types.index, names[:n_agents]), *map(enemy_types.index, names[n_agents:])]
     if battle_map.enemies_hunt:
         kinds["scan_range"][n_agents:] = 2 * maps.map_size
     damage = _damage(roster, weapons)
-    separation = np.array([unit.separation_radius for unit in roster])
+    contacts = np.array([[contact(one, other, rules.body_gap) for other in roster] for one in roster])
     layers = np.array([unit.layer for unit in roster])
-    body2 = np.where(layers[:, None] == layers, (separation[:, None] + separation[None, :]) ** 2, 0.0)
+    body2 = np.where(layers[:, None] == layers, contacts**2, 0.0)
     np.fill_diagonal(body2, 0.0)
     if (kinds["heal_rate"][:n_agents] > 0).any() and n_agents > len(roster) - n_agents:
         raise ValueError(

@@ -295,6 +295,7 @@ def turned(world: World) -> World:
     """The same battle turned by 180 degrees about the middle of the map."""
     kinds, rules = world.kinds.copy(), world.rules.copy()
     kinds["spawn_x"], kinds["spawn_y"] = 32 - kinds["spawn_x"], 32 - kinds["spawn_y"]
+    kinds["place_x"], kinds["place_y"] = -kinds["place_x"], -kinds["place_y"]
     rules["goal_x"], rules["goal_y"] = 32 - rules["goal_x"], 32 - rules["goal_y"]
     return world._replace(kinds=kinds, rules=rules)
 
