@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dm2.battle.env import BattleEnv, simulator_spec
+from dm2.battle.duels import EAST, STOP
+from dm2.battle.env import BattleEnv, load_scenario, simulator_spec
 
 MAPS = ("3m", "8m", "2s3z")
-STOP = 1
 _RANDOM_COLUMNS = {"length_steps": "length", "raw_reward": "raw_reward", "dead_allies": "dead_allies"}
 _SAME_LENGTH = 0.05  # tests whose mean lengths differ by less, relatively, are taken for the same behaviour
 
@@ -76,3 +76,19 @@ def compare(logs: Path, battles: int, seed: int) -> pd.DataFrame:
     table["difference"] = table.simulator - table.starcraft2
     table["relative_difference"] = table.difference / table.starcraft2
     return table
+
+
+def walk(logs: Path) -> pd.DataFrame:
+    """One row per unit of the real 2s3z episode whose first 16 game loops are known: how far it came, there and here.
+
+    Lengths are in map units, x to the east and y to the north.
+    """
+    table = pd.read_csv(logs / "real_episode_2s3z_walk.csv")
+    env = BattleEnv("2s3z", 1, 0, world=load_scenario("2s3z", start_delay_loops=0))
+    env.reset()
+    for _ in range(2):
+        env.step(np.full((1, env.spec.n_agents), EAST))
+    for axis, positions in (("x", env.battles.x[0]), ("y", env.battles.y[0])):
+        table[f"{axis}_starcraft2"] = table[f"{axis}_after"] - table[axis]
+        table[f"{axis}_simulator"] = positions - table[axis]
+    return table.drop(columns=["x_after", "y_after"])

@@ -285,18 +285,6 @@ def test_melee_attackers_walk_round_those_in_front() -> None:
     assert (distance <= 0.1 + 0.5 + 0.375).all()
 
 
-def test_who_stands_behind_zealots_on_2s3z_loses_some_of_the_way() -> None:
-    env = BattleEnv("2s3z", 1, 0, world=load_scenario("2s3z", start_delay_loops=0))
-    env.reset()
-    kinds = env.world.kinds[5:]
-    for _ in range(2):
-        act(env, STOP)
-    way = np.hypot(env.battles.x[0, 5:] - kinds["spawn_x"], env.battles.y[0, 5:] - kinds["spawn_y"])
-    lost = 1 - way / (16 * kinds["speed"])
-    assert 0.125 <= lost[4] <= 0.35  # a Stalker behind two Zealots; in the real game an eighth to a quarter
-    assert (lost[:4] < 0.05).all()
-
-
 def test_a_colossus_walks_over_small_units() -> None:
     env = open_battle(harmless(duel({"Colossus": 1}, {"Zergling": 1})))
     place(env, 1, 11.0, 16.0)

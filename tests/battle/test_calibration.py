@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from dm2.battle.calibration import MAPS, compare, play, real_passive, real_random
+from dm2.battle.calibration import MAPS, compare, play, real_passive, real_random, walk
 
 LOGS = Path(__file__).parents[2] / "results" / "starcraft2"
 TOLERANCES = {  # relative; deaths are compared absolutely
@@ -43,3 +44,15 @@ def test_passive_teams_never_hurt_anybody() -> None:
 def test_table_has_a_line_per_comparison(table: pd.DataFrame) -> None:
     assert len(table) == 12
     assert table[["map_name", "team", "quantity"]].drop_duplicates().shape == (12, 3)
+
+
+def test_the_units_of_2s3z_walk_as_in_the_real_game() -> None:
+    table = walk(LOGS)
+    real, ours = table[["x_starcraft2", "y_starcraft2"]].to_numpy(), table[["x_simulator", "y_simulator"]].to_numpy()
+    assert abs(ours - real).max() < 0.1
+    assert abs(ours - real)[table.side == "enemy"].max() < 0.01
+    in_nobodys_way = table.side.eq("enemy") & table.unit.eq("Zealot") & table.y_starcraft2.eq(0)
+    assert in_nobodys_way.sum() == 2
+    np.testing.assert_array_equal(ours[in_nobodys_way], real[in_nobodys_way])  # in formation, not towards one point
+    way = np.hypot(*ours.T)
+    assert way[9] < 0.95 * way[8]  # the Stalker between a Zealot and its comrade loses, the one beside it does not
