@@ -9,7 +9,6 @@ import pytest
 
 from dm2.battle import BattleEnv
 from dm2.battle.kernel import NO_ORDER, NOBODY
-from dm2.battle.scenario import load_scenario
 from tests.battle.duels import EAST, NORTH, SOUTH, STOP, WEST, act, duel, harmless, open_battle, place, random_actions
 
 FIRST, SECOND = 6, 7  # attacks on the first and on the second enemy
