@@ -31,6 +31,7 @@ TAKEN, PLAYED, AWAKE = 0, 8, 16  # places on the board, each on a cache line of 
 BOARD_SIZE = 24
 BITS = 32  # of the count of portions taken from the front; above it stands that of portions taken from the back
 FROM_FRONT = (1 << BITS) - 1
+SQUEEZES = 16  # overlaps made up for in a step between several comrades; each time about half of one is left
 DETOUR_SIGHT = 2.0  # map units ahead in which a blocked unit counts the bodies on either side
 
 # Only the entry points are kept on disk: a function read back from there cannot be inlined into its callers.
@@ -595,9 +596,9 @@ def _squeeze_by(w: World, un: Units, u: int, x: float, y: float) -> bool:
     """Bring u as near to (x, y) as comrades who walk leave room; False if it would press into anybody else.
 
     Of each overlap a share is made up by the comrade, who gives way across its own way and loses nothing of it, and
-    the rest by u.
+    the rest by u, which stays where it is if that does not end.
     """
-    for _ in range(16):
+    for _ in range(SQUEEZES):
         v = _blocker(w.body2, un, u, x, y)
         if v == NOBODY:
             _put(un, u, x, y)
