@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from dm2.battle import BattleEnv
-from dm2.battle.scenario import ATTACK_DISTANCE, SIGHT
+from dm2.battle.world import ATTACK_DISTANCE, SIGHT
 
 Info = dict[str, int | bool]
 

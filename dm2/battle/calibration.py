@@ -42,8 +42,8 @@ def real_passive(logs: Path) -> pd.Series:
 
 
 def play(map_name: str, battles: int, seed: int, *, passive: bool) -> dict[str, float]:
-    """Means over simulated battles of a random or a passive team."""
-    env = BattleEnv(map_name, battles, seed)
+    """Means over simulated battles, each the first of a game, of a random or a passive team."""
+    env = BattleEnv(map_name, battles, seed, world=load_scenario(map_name, survivors_radius=0.0))
     env.reset()
     generator = np.random.default_rng(seed)
     length, reward = np.zeros(battles), np.zeros(battles)
@@ -84,7 +84,7 @@ def walk(logs: Path) -> pd.DataFrame:
     Lengths are in map units, x to the east and y to the north.
     """
     table = pd.read_csv(logs / "real_episode_2s3z_walk.csv")
-    env = BattleEnv("2s3z", 1, 0, world=load_scenario("2s3z", start_delay_loops=0))
+    env = BattleEnv("2s3z", 1, 0, world=load_scenario("2s3z", start_delay_loops=0, survivors_radius=0.0))
     env.reset()
     for _ in range(2):
         env.step(np.full((1, env.spec.n_agents), EAST))

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from dm2.battle.env import BattleEnv
-from dm2.battle.scenario import Map, MapData, Mechanics, World, compile_scenario, map_data, mechanics, unit_data
+from dm2.battle.scenario import Map, Mechanics, compile_scenario, map_data, mechanics, unit_data
+from dm2.battle.world import World
 
 STOP, NORTH, SOUTH, EAST, WEST, FIRST_TARGET = 1, 2, 3, 4, 5, 6
 _LOOPS_PER_SECOND = 16
@@ -22,7 +23,8 @@ def duel(
     **changes: object,
 ) -> World:
     """A battle on the open ground; `changes` are mechanics. All that is drawn at random is off unless set."""
-    settings = {"cooldown_delay_loops": (0.0, 0.0), "start_delay_loops": 0, "search_interval_loops": 1, **changes}
+    nothing_drawn = {"cooldown_delay_loops": (0.0, 0.0), "start_delay_loops": 0, "survivors_radius": 0.0}
+    settings = {**nothing_drawn, "search_interval_loops": 1, **changes}
     rules = Mechanics.model_validate(mechanics().model_dump() | settings)
     battle_map = Map(
         arena="open",
@@ -32,7 +34,7 @@ def duel(
         allied_spawn=allied_spawn,
         enemy_spawn=enemy_spawn,
     )
-    maps = MapData(map_size=32, arenas=map_data().arenas, maps={"duel": battle_map})
+    maps = map_data().model_copy(update={"maps": {"duel": battle_map}})
     return compile_scenario("duel", unit_data(), maps, rules)
 
 

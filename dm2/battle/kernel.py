@@ -2,13 +2,14 @@
 
 A unit is an index into the rows of `Battles`: agents first, then enemies. Within a loop every unit decides and fires
 on the positions at the loop's start; then units move, each after the comrades in its way; then missiles fly; then the
-dead are removed, so that two units can kill each other. The rules are those of `World` (dm2/battle/scenario.py);
+dead are removed, so that two units can kill each other. The rules are those of `World` (dm2/battle/world.py);
 docs/simulator.md lists where each comes from. What few maps have (healing, splash, flying, ways round corners) stands
 behind the flags of RULES in functions that are not inlined, so that the other maps keep their speed.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numba
@@ -17,12 +18,12 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from dm2.battle.paths import IN_SIGHT
-from dm2.battle.scenario import ATTACK_DISTANCE, MOVE_DISTANCE, SIGHT, WALKABLE, World
+from dm2.battle.world import ATTACK_DISTANCE, MOVE_DISTANCE, SIGHT, WALKABLE, World
 
 NO_ORDER, MOVE, ATTACK = 0, 1, 2  # orders of an agent's unit
 READY, WINDING_UP, CHANNELLING = 0, 1, 2  # phases of an attack
 NOBODY = -1
-GRAVE = -1e6  # where the dead stand: out of everybody's reach
+GRAVE = -1e6  # where the dead and the not yet created stand: out of everybody's reach
 FIXED_POINT = 4096.0  # positions are multiples of 1/4096
 HALF_ROOT_3 = 0.8660254037844386
 PORTION = 8  # battles that a thread takes at a time
@@ -33,6 +34,11 @@ BITS = 32  # of the count of portions taken from the front; above it stands that
 FROM_FRONT = (1 << BITS) - 1
 SQUEEZES = 16  # overlaps made up for in a step between several comrades; each time about half of one is left
 DETOUR_SIGHT = 2.0  # map units ahead in which a blocked unit counts the bodies on either side
+CREATION_GAP = 1.0 / 1024  # map units by which fresh units stand farther apart than bodies can press
+PUSHES = 4  # rounds in which a place is cleared of overlaps before the next one is tried
+# Degrees from the east: diagonals as seen on 2s3z; of the straight ones south is seen, the others settled on 3m's logs.
+FIRST_DIRECTIONS = (270, 180, 0, 90, 315, 135, 45, 225)
+REACH = 24  # rows of the grid on each side of the point
 
 # Only the entry points are kept on disk: a function read back from there cannot be inlined into its callers.
 # Without numba's reference counts (nothing here allocates) a step takes a third of the time.
@@ -813,15 +819,138 @@ def _play_loops(w: World, un: Units, start: int, stop: int, first: int) -> None:
         _play_loop(w, un, loop, first)
 
 
+def _grid() -> np.ndarray:
+    """Places of the grid in the order in which they are tried, int64 [P, 2]: the nearest first.
+
+    Of equally near ones those of FIRST_DIRECTIONS come first, the others counterclockwise from the east.
+    """
+
+    def order(place: tuple[int, int]) -> tuple[int, int, float]:
+        turn = round(math.degrees(math.atan2(place[1], place[0]))) % 360
+        rank = FIRST_DIRECTIONS.index(turn) if turn in FIRST_DIRECTIONS else len(FIRST_DIRECTIONS)
+        return place[0] ** 2 + place[1] ** 2, rank, turn
+
+    rows = range(-REACH, REACH + 1)
+    return np.array(sorted(((x, y) for x in rows for y in rows), key=order), dtype=np.int64)
+
+
+GRID = _grid()
+
+
+@_jit
+def _is_inside_another(kinds: np.ndarray, body2: np.ndarray, u: int, x: float, y: float, xs: Any, ys: Any) -> bool:
+    for v in range(xs.shape[0]):
+        dx, dy = x - xs[v], y - ys[v]
+        if body2[u, v] > 0.0 and dx * dx + dy * dy < kinds[v].radius * kinds[v].radius:
+            return True
+    return False
+
+
+@_jit
+def _push_out(body2: np.ndarray, u: int, v: int, x: float, y: float, xs: Any, ys: Any) -> tuple[float, float, bool]:
+    """(x, y) moved away from v as far as their bodies ask, and whether it had to move."""
+    dx, dy = x - xs[v], y - ys[v]
+    squared, body = dx * dx + dy * dy, body2[u, v]
+    if body == 0.0 or squared >= body + 4.0 * CREATION_GAP:  # most are far: no need of a root
+        return x, y, False
+    least = np.sqrt(body) + CREATION_GAP
+    if squared >= (least - 1e-9) * (least - 1e-9):
+        return x, y, False
+    scale = least / max(np.sqrt(squared), 1e-9)
+    return xs[v] + scale * dx, ys[v] + scale * dy, True
+
+
+@_jit
+def _is_free(ground: np.ndarray, x: float, y: float) -> bool:
+    size = ground.shape[1]
+    return x >= 0.0 and y >= 0.0 and x < size and y < size and ground[0, int(x), int(y)] == WALKABLE
+
+
+@_jit
+def _create(kinds: np.ndarray, body2: np.ndarray, ground: np.ndarray, first: int, end: int, xs: Any, ys: Any) -> None:
+    """Create the units from `first` to `end` among those that stand somewhere (not in the GRAVE) already.
+
+    Each one takes the first place of its point's grid, whose rows are its radius apart, that is on walkable ground and
+    inside nobody; there it is pushed out of whom it overlaps, the one created last before the others.
+
+    Args:
+        kinds: KIND [U]; read are point_x, point_y, radius and created.
+        body2: float64 [U, U], as in World.
+        ground: as in World.
+        first: the first unit of a side.
+        end: the one after its last.
+        xs: positions of all units, float64 [U]; those of the new ones are written.
+        ys: likewise.
+    """
+    for u in range(first, end):
+        xs[u], ys[u] = GRAVE * (u + 1), GRAVE
+    for nth in range(first, end):
+        u = kinds[nth].created
+        for place in range(GRID.shape[0]):
+            x = kinds[u].point_x + kinds[u].radius * GRID[place, 0]
+            y = kinds[u].point_y + kinds[u].radius * GRID[place, 1]
+            if not _is_free(ground, x, y) or _is_inside_another(kinds, body2, u, x, y, xs, ys):
+                continue
+            pushed, rounds = True, 0
+            while pushed and rounds < PUSHES:
+                pushed, rounds = False, rounds + 1
+                for older in range(nth - 1, first - 1, -1):
+                    x, y, moved = _push_out(body2, u, kinds[older].created, x, y, xs, ys)
+                    pushed |= moved
+                for v in range(xs.shape[0]):
+                    if v < first or v >= end:
+                        x, y, moved = _push_out(body2, u, v, x, y, xs, ys)
+                        pushed |= moved
+            if not pushed and _is_free(ground, x, y):
+                xs[u] = np.floor(x * FIXED_POINT + 0.5) * (1.0 / FIXED_POINT)
+                ys[u] = np.floor(y * FIXED_POINT + 0.5) * (1.0 / FIXED_POINT)
+                break
+
+
+@_entry
+def create_sides(kinds: np.ndarray, body2: np.ndarray, ground: np.ndarray, n_agents: int, xs: Any, ys: Any) -> None:
+    """Create the agents, then the enemies, where nobody stands; see `_create`."""
+    for u in range(xs.shape[0]):
+        xs[u], ys[u] = GRAVE * (u + 1), GRAVE
+    _create(kinds, body2, ground, 0, n_agents, xs, ys)
+    _create(kinds, body2, ground, n_agents, xs.shape[0], xs, ys)
+
+
+@_jit
+def _create_agents(w: World, un: Units, key: np.uint64) -> None:
+    """Create the agents among whom the battle before has left: its enemies, wherever they stand near their goal."""
+    n_agents, n_units = w.rules[0].n_agents, un.of.shape[0]
+    for u in range(n_agents, n_units):
+        away = w.rules[0].survivors_radius * np.sqrt(_uniform(key, 2 * n_units + 2 + u, 0))
+        angle = 2.0 * np.pi * _uniform(key, 2 * n_units + 2 + u, 1)
+        un.x[u] = w.rules[0].goal_x + away * np.cos(angle)
+        un.y[u] = w.rules[0].goal_y + away * np.sin(angle)
+    _create(w.kinds, w.body2, w.ground, 0, n_agents, un.x, un.y)
+    for u in range(1, n_agents):  # SMAC numbers the agents of a type by x, then y
+        x, y, at = un.x[u], un.y[u], u
+        while at > 0 and w.kinds[at - 1].unit_type == w.kinds[u].unit_type and _is_before(x, y, un, at - 1):
+            un.x[at], un.y[at] = un.x[at - 1], un.y[at - 1]
+            at -= 1
+        un.x[at], un.y[at] = x, y
+
+
+@_inline
+def _is_before(x: float, y: float, un: Units, u: int) -> bool:
+    return x < un.x[u] or (x == un.x[u] and y < un.y[u])
+
+
 @_jit
 def _place_units(w: World, un: Units, key: np.uint64) -> None:
+    if w.rules[0].survivors_radius > 0.0:
+        _create_agents(w, un, key)
     goal_x, goal_y = w.rules[0].goal_x, w.rules[0].goal_y
     if w.rules[0].goal_varies:
         share = _uniform(key, 2 * un.of.shape[0] + 1, 0)
         goal_x += share * (w.rules[0].goal_to_x - goal_x)
         goal_y += share * (w.rules[0].goal_to_y - goal_y)
     for u in range(un.of.shape[0]):
-        un.x[u], un.y[u] = w.kinds[u].spawn_x, w.kinds[u].spawn_y
+        if u >= w.rules[0].n_agents or w.rules[0].survivors_radius == 0.0:
+            un.x[u], un.y[u] = w.kinds[u].spawn_x, w.kinds[u].spawn_y
         un.of[u].facing_x, un.of[u].facing_y = 1.0 if u < w.rules[0].n_agents else -1.0, 0.0
         un.of[u].health, un.of[u].shield = w.kinds[u].max_health, w.kinds[u].max_shield
         un.of[u].alive = True
@@ -1003,7 +1132,8 @@ def _observe_agent(w: World, un: Units, a: int, avail: np.ndarray, row: np.ndarr
 def _observe_state(w: World, un: Units, last_actions: np.ndarray, row: np.ndarray) -> None:
     row[:] = 0.0
     rules = w.rules[0]
-    n_agents, n_types, per_map = rules.n_agents, rules.n_types, 1.0 / rules.map_size
+    n_agents, n_types, per_map = rules.n_agents, rules.n_types, 1.0 / rules.playable_size
+    middle = 0.5 * rules.map_size
     n_actions = 6 + un.of.shape[0] - n_agents
     at = 0
     for u in range(un.of.shape[0]):
@@ -1014,8 +1144,8 @@ def _observe_state(w: World, un: Units, last_actions: np.ndarray, row: np.ndarra
             row[at] = unit.health * kind.per_health
             if ally:
                 row[at + 1] = max(unit.cooldown, 0.0) * kind.per_cooldown
-            row[at + 1 + ally] = un.x[u] * per_map - 0.5
-            row[at + 2 + ally] = un.y[u] * per_map - 0.5
+            row[at + 1 + ally] = (un.x[u] - middle) * per_map
+            row[at + 2 + ally] = (un.y[u] - middle) * per_map
             if shields:
                 row[at + 3 + ally] = unit.shield * kind.per_shield
             if n_types:

@@ -10,17 +10,15 @@ import functools
 import math
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from dm2.battle.kernel import create_sides
 from dm2.battle.paths import next_turns
-
-ATTACK_DISTANCE = 6.0  # SMAC offers attacks within this centre distance, whatever the weapon's range
-SIGHT = 9.0  # SMAC's sight range of every agent
-MOVE_DISTANCE = 2.0  # a move order goes to the point this far away; availability looks half as far
+from dm2.battle.world import ARM, CLIFF, CLOSED, KIND, RULES, WALKABLE, World
 
 
 class _Data(BaseModel):
@@ -88,8 +86,6 @@ class Unit(_Data):
     allied_speed: float | None = Field(default=None, ge=0)
     layer: Literal["ground", "giant", "air"] = "ground"
     radius: float = Field(gt=0)
-    separation_radius: float = Field(gt=0)
-    inner_radius: float = Field(gt=0)
     attributes: list[str]
     weapons: list[str] = Field(default_factory=list, max_length=2)
     heal: Heal | None = None
@@ -174,7 +170,6 @@ class Map(_Data):
     enemies_hunt: bool = False  # ordered to attack the agents themselves, wherever they are
     enemy_index: Literal["created", "newest_first"] = "created"
     enemy_types: list[str] | None = None  # numbering of the enemies' types; that of the agents' unless given
-    spawn_offsets: list[Point] | None = None
 
     @model_validator(mode="after")
     def _numbered_types_are_those_shown(self) -> Self:
@@ -190,6 +185,7 @@ class MapData(_Data):
     """The file maps.yaml."""
 
     map_size: int
+    playable_size: float = Field(gt=0)
     arenas: dict[str, Arena]
     maps: dict[str, Map]
 
@@ -225,9 +221,8 @@ class Mechanics(_Data):
     detour_memory_loops: int = Field(ge=1, le=100)
     arrival_radius: float = Field(ge=0)
     push_share: float = Field(ge=0, le=1)
-    body_gap: float = Field(ge=0)
-    spawn_gap: float = Field(ge=0)
-    spawn_angles_degrees: list[float] = Field(min_length=1)
+    body_overlap: float = Field(ge=0)
+    survivors_radius: float = Field(ge=0)
 
 
 _Model = TypeVar("_Model", bound=_Data)
@@ -269,166 +264,20 @@ def mechanics() -> Mechanics:
     return load_data(Mechanics, _data_file("mechanics.yaml"))
 
 
-RULES = np.dtype(
-    [
-        ("n_agents", "i8"),
-        ("n_types", "i8"),  # unit types told apart by a one-hot feature; 0 on maps with one type of agents
-        ("map_size", "i8"),
-        ("episode_limit", "i8"),  # environment steps
-        ("loops_per_step", "i8"),
-        ("search_interval", "i8"),  # loops
-        ("start_delay", "i8"),  # loops
-        ("detour_memory", "i8"),  # loops
-        ("allies_have_shields", "?"),
-        ("enemies_have_shields", "?"),
-        ("chase_nearest", "?"),
-        ("second_hit_holds", "?"),
-        ("retaliate", "?"),
-        # what only some maps have, so that the others pay for a look at most
-        ("has_healers", "?"),
-        ("has_area_weapons", "?"),  # that sweep or burst
-        ("has_crossers", "?"),  # of cliffs, or of everything
-        ("has_corners", "?"),  # see World.turns
-        ("choosy", "?"),  # some unit cannot be hit by everybody, or cannot attack
-        ("goal_varies", "?"),
-        ("goal_x", "f8"),  # end of the enemies' attack-move
-        ("goal_y", "f8"),
-        ("goal_to_x", "f8"),  # where it varies: drawn per battle between the two points
-        ("goal_to_y", "f8"),
-        ("cooldown_delay_low", "f8"),  # loops
-        ("cooldown_delay_high", "f8"),
-        ("turn_cos", "f8"),  # of the angle a unit turns in a loop
-        ("turn_sin", "f8"),
-        ("facing_cos", "f8"),  # of the angle within which a weapon fires
-        ("minimum_damage", "f8"),
-        ("shield_delay", "f8"),  # loops
-        ("shield_regeneration", "f8"),  # per loop
-        ("leash", "f8"),
-        ("backswing_holds", "f8"),
-        ("call_for_help_range", "f8"),
-        ("arrival_radius", "f8"),
-        ("push_share", "f8"),
-        ("max_reward", "f8"),  # SMAC's normaliser: 10 per enemy, 200, the enemies' full health and shields
-    ],
-    align=True,
-)
-WALKABLE, CLIFF, CLOSED = 0, 1, 2  # ground
 _CROSSES = {"ground": WALKABLE, "giant": CLIFF, "air": CLOSED}  # the most that a layer's units cross
-KIND = np.dtype(
-    [
-        (field, "f8")
-        for field in (
-            "spawn_x",
-            "spawn_y",
-            "place_x",  # in the formation of its group: from the point where the first of them is created
-            "place_y",
-            "max_health",
-            "max_shield",
-            "armour",
-            "health_regeneration",  # per loop
-            "speed",  # map units per loop
-            "radius",
-            "scan_range",  # free space
-            "per_health",  # reciprocals, by which the observations are scaled
-            "per_shield",
-            "per_cooldown",
-        )
-    ]
-    + [("unit_type", "i8")]
-    + [  # what only some units can do
-        ("heal_rate", "f8"),  # per loop; 0: no healer
-        ("energy_per_health", "f8"),
-        ("start_energy", "f8"),
-        ("max_energy", "f8"),
-        ("energy_regeneration", "f8"),  # per loop
-        ("burst_radius", "f8"),  # 0: does not burst
-        ("sweep", "f8"),  # half length of the line, 0: does not sweep
-        ("sweep_radius", "f8"),
-        ("channel", "f8"),  # loops
-        ("beams", "i8"),
-        ("crosses", "i8"),  # the most of WALKABLE, CLIFF, CLOSED
-        ("curable", "i8"),  # 1 by the map's healers
-    ]
-)
-ARM = np.dtype(  # times in loops, range in free space, speed in map units per loop (0: instant)
-    [
-        (field, "f8")
-        for field in ("range", "range_slop", "period", "damage_point", "backswing", "missile_speed", "hit_interval")
-    ]
-)
-
-
-class World(NamedTuple):
-    """A scenario in the kernel's units (loops, map units per loop), read-only.
-
-    U units, agents first. Each has two arms, the second being the weapon it uses in melee (a copy of the first where
-    there is none).
-    """
-
-    rules: np.ndarray  # RULES [1]
-    kinds: np.ndarray  # KIND [U]
-    arms: np.ndarray  # ARM [2, U]
-    damage: np.ndarray  # float64 [2, U, U]; per hit of an attacker's arm on a target before armour; 0: cannot hit it
-    body2: np.ndarray  # float64 [U, U]; squared centre distance below which two bodies overlap, 0 on the diagonal
-    # int16 [1 + map_size**2, map_size, map_size], [., x, y]. First what each cell is: WALKABLE, CLIFF or CLOSED. Then,
-    # for every cell x * map_size + y in which a walker stands, where it turns next on its way to each cell (see
-    # dm2.battle.paths); these are left out where the ground has no corners.
-    ground: np.ndarray
-
-    @property
-    def walkable(self) -> np.ndarray:
-        """Where units on the ground can go, bool [map_size, map_size], [x, y]."""
-        return np.asarray(self.ground[0] == WALKABLE)
 
 
 def _roster(sides: dict[str, int]) -> list[str]:
     return [name for name, count in sides.items() for _ in range(count)]
 
 
-def contact(one: Unit, other: Unit, gap: float) -> float:
-    """The least distance between the centres of two units.
+def contact(one: Unit, other: Unit, overlap: float) -> float:
+    """The least distance between the centres of two units, whose bodies overlap a little when they press.
 
-    It is the separation radius of one, the inner radius of the other, whichever way is more, and a gap: so far apart
-    stood the units of a real episode, when freshly created and when they pressed on each other on their way.
+    So far apart stood the units of real episodes, when they pressed on each other and, but for creation.CREATION_GAP,
+    when freshly created.
     """
-    inner, separation = (one.inner_radius, other.inner_radius), (one.separation_radius, other.separation_radius)
-    return max(separation[0] + inner[1], separation[1] + inner[0]) + gap
-
-
-def _placements(
-    names: list[str], points: list[Point], units: dict[str, Unit], rules: Mechanics, walkable: np.ndarray
-) -> list[Point]:
-    """Offsets of freshly created units from their spawn points, in order of creation.
-
-    The first of a point stands on it; each next one takes the first free angle on the tightest ring around it that is
-    on walkable ground.
-    """
-    placed: list[Point] = []
-    for index, (name, (px, py)) in enumerate(zip(names, points, strict=True)):
-        older = [
-            (units[names[k]], points[k][0] + placed[k][0] - px, points[k][1] + placed[k][1] - py) for k in range(index)
-        ]
-        gaps = [
-            (contact(other, units[name], rules.spawn_gap), x, y)
-            for other, x, y in older
-            if (other.layer == "air") == (units[name].layer == "air")
-        ]
-        ring = next((gap for gap, x, y in gaps if x == y == 0.0), 0.0)
-        spot = None if ring else (0.0, 0.0)
-        while spot is None:
-            for angle in rules.spawn_angles_degrees + [a + 30.0 for a in rules.spawn_angles_degrees]:
-                x, y = ring * math.cos(math.radians(angle)), ring * math.sin(math.radians(angle))
-                free = all(math.hypot(x - ox, y - oy) > gap - 1e-6 for gap, ox, oy in gaps)
-                if free and _is_set(walkable, px + x, py + y):
-                    spot = (x, y)
-                    break
-            ring += 0.125
-        placed.append(spot)
-    return placed
-
-
-def _is_set(cells: np.ndarray, x: float, y: float) -> bool:
-    return min(x, y) >= 0.0 and max(x, y) < len(cells) and bool(cells[int(x), int(y)])
+    return one.radius + other.radius - overlap
 
 
 def _points(names: list[str], default: Point, by_type: dict[str, list[Point]]) -> list[Point]:
@@ -440,25 +289,22 @@ def _points(names: list[str], default: Point, by_type: dict[str, list[Point]]) -
     ]
 
 
-def _spawns(
-    battle_map: Map, units: dict[str, Unit], rules: Mechanics, walkable: np.ndarray
-) -> tuple[list[str], np.ndarray]:
-    """Unit names and positions [U, 2] of both sides, in SMAC's order of agents and enemies."""
-    sides = []
-    for names, spawn, by_type in (
-        (_roster(battle_map.allies), battle_map.allied_spawn, battle_map.allied_points),
-        (_roster(battle_map.enemies), battle_map.enemy_spawn, battle_map.enemy_points),
-    ):
-        points = _points(names, spawn, by_type)
-        offsets = battle_map.spawn_offsets or _placements(names, points, units, rules, walkable)
-        places = np.round((np.array(points) + np.array(offsets)) * 4096) / 4096
-        sides.append(list(zip(names, places.tolist(), strict=True)))
-    allies, enemies = sides
-    allies.sort()  # as SMAC: by the id of their type, which follows the alphabet on every map, then by x and y
-    if battle_map.enemy_index == "newest_first":
-        enemies.reverse()
-    ordered = allies + enemies
-    return [name for name, _ in ordered], np.array([place for _, place in ordered])
+def _created(battle_map: Map) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Who is created where.
+
+    Returns:
+        Names of the units in SMAC's order of agents and enemies; their points, [U, 2]; the numbers of each side's units
+        in the order in which they are created, [U].
+    """
+    agents, enemies = _roster(battle_map.allies), _roster(battle_map.enemies)
+    points = _points(agents, battle_map.allied_spawn, battle_map.allied_points)
+    points += _points(enemies, battle_map.enemy_spawn, battle_map.enemy_points)
+    # SMAC orders agents by the id of their type, which follows the alphabet on every map
+    order = sorted(range(len(agents)), key=lambda nth: agents[nth])
+    shown = [len(agents) + nth for nth in range(len(enemies))]
+    order += reversed(shown) if battle_map.enemy_index == "newest_first" else shown
+    names = agents + enemies
+    return [names[nth] for nth in order], np.array(points)[order], np.argsort(order)
 
 
 def unknown_name(kind: str, name: str, known: list[str]) -> ValueError:
@@ -546,7 +392,7 @@ def _flags(kinds: np.ndarray, damage: np.ndarray, n_agents: int) -> dict[str, bo
 
 
 def _rules(
-    battle_map: Map, map_size: int, n_types: int, roster: list[Unit], flags: dict[str, bool], rules: Mechanics
+    battle_map: Map, maps: MapData, n_types: int, roster: list[Unit], flags: dict[str, bool], rules: Mechanics
 ) -> np.ndarray:
     n_agents = sum(battle_map.allies.values())
     enemies = roster[n_agents:]
@@ -556,7 +402,8 @@ def _rules(
     values: dict[str, float] = flags | {
         "n_agents": n_agents,
         "n_types": n_types,
-        "map_size": map_size,
+        "map_size": maps.map_size,
+        "playable_size": maps.playable_size,
         "episode_limit": battle_map.episode_limit,
         "search_interval": rules.search_interval_loops,
         "start_delay": rules.start_delay_loops,
@@ -589,6 +436,19 @@ def _enemy_point(battle_map: Map) -> np.ndarray:
     return np.array(points[0])
 
 
+def _place(kinds: np.ndarray, body2: np.ndarray, ground: np.ndarray, n_agents: int, enemy_point: np.ndarray) -> None:
+    """Where the units stand in the first battle of a game, and the places of the enemies' formation."""
+    x, y = np.zeros(len(kinds)), np.zeros(len(kinds))
+    create_sides(kinds, body2, ground, n_agents, x, y)
+    for unit_type in np.unique(kinds["unit_type"][:n_agents]):
+        own = np.flatnonzero(kinds["unit_type"][:n_agents] == unit_type)
+        order = np.lexsort((y[own], x[own]))  # SMAC numbers the agents of a type by x, then y
+        x[own], y[own] = x[own][order], y[own][order]
+    kinds["spawn_x"], kinds["spawn_y"] = x, y
+    kinds["place_x"][n_agents:] = x[n_agents:] - enemy_point[0]
+    kinds["place_y"][n_agents:] = y[n_agents:] - enemy_point[1]
+
+
 def _ground(arena: Arena, size: int) -> np.ndarray:
     """See World.ground."""
     walkable = arena.walkable(size)
@@ -611,24 +471,25 @@ def compile_scenario(map_name: str, units: UnitData, maps: MapData, rules: Mecha
         if name not in units.units:
             raise unknown_name(f"unit of map {map_name!r}", name, sorted(units.units))
     arena = maps.arenas[battle_map.arena]
-    names, spawn = _spawns(battle_map, units.units, rules, arena.walkable(maps.map_size))
+    names, points, created = _created(battle_map)
     n_agents = sum(battle_map.allies.values())
     roster = [units.units[name] for name in names]
     weapons = [[units.weapons[weapon] for weapon in unit.weapons] for unit in roster]
     types = sorted(battle_map.allies) if len(battle_map.allies) > 1 else []
     kinds = _kinds(roster, weapons, n_agents, rules)
-    kinds["spawn_x"], kinds["spawn_y"] = spawn[:, 0], spawn[:, 1]
-    kinds["place_x"][n_agents:], kinds["place_y"][n_agents:] = (spawn[n_agents:] - _enemy_point(battle_map)).T
+    kinds["point_x"], kinds["point_y"], kinds["created"] = points[:, 0], points[:, 1], created
     if types:
         enemy_types = battle_map.enemy_types or types
         kinds["unit_type"] = [*map(types.index, names[:n_agents]), *map(enemy_types.index, names[n_agents:])]
     if battle_map.enemies_hunt:
         kinds["scan_range"][n_agents:] = 2 * maps.map_size
     damage = _damage(roster, weapons)
-    contacts = np.array([[contact(one, other, rules.body_gap) for other in roster] for one in roster])
+    contacts = np.array([[contact(one, other, rules.body_overlap) for other in roster] for one in roster])
     layers = np.array([unit.layer for unit in roster])
     body2 = np.where(layers[:, None] == layers, contacts**2, 0.0)
     np.fill_diagonal(body2, 0.0)
+    ground = _ground(arena, maps.map_size)
+    _place(kinds, body2, ground, n_agents, _enemy_point(battle_map))
     if (kinds["heal_rate"][:n_agents] > 0).any() and n_agents > len(roster) - n_agents:
         raise ValueError(
             f"map {map_name!r}: found {n_agents} agents, healers among them, and {len(roster) - n_agents} enemies;"
@@ -636,12 +497,12 @@ def compile_scenario(map_name: str, units: UnitData, maps: MapData, rules: Mecha
         )
     flags = _flags(kinds, damage, n_agents) | {"has_corners": arena.has_corners}
     return World(
-        rules=_rules(battle_map, maps.map_size, len(types), roster, flags, rules),
+        rules=_rules(battle_map, maps, len(types), roster, flags, rules),
         kinds=kinds,
         arms=_arms(roster, weapons, rules),
         damage=damage,
         body2=body2,
-        ground=_ground(arena, maps.map_size),
+        ground=ground,
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from dm2.battle import BattleEnv
 from dm2.battle.duels import EAST, NORTH, SOUTH, STOP, WEST, duel, harmless
-from dm2.battle.scenario import World
+from dm2.battle.world import World
 
 __all__ = [
     "EAST",

@@ -154,7 +154,7 @@ def test_healers_need_an_action_per_agent() -> None:
 def test_a_map_on_an_unknown_arena_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "maps.yaml"
     path.write_text(
-        "map_size: 32\narenas: {}\n"
+        "map_size: 32\nplayable_size: 28\narenas: {}\n"
         "maps: {tiny: {arena: moon, allies: {Marine: 1}, enemies: {Marine: 1}, episode_limit: 5}}"
     )
     with pytest.raises(ValueError, match="'tiny' names the arena 'moon'"):
@@ -164,7 +164,7 @@ def test_a_map_on_an_unknown_arena_is_refused(tmp_path: Path) -> None:
 def test_numbered_types_must_be_those_of_the_map(tmp_path: Path) -> None:
     path = tmp_path / "maps.yaml"
     path.write_text(
-        "map_size: 32\narenas: {moon: {bounds: [0, 0, 32, 32]}}\n"
+        "map_size: 32\nplayable_size: 28\narenas: {moon: {bounds: [0, 0, 32, 32]}}\n"
         "maps: {tiny: {arena: moon, allies: {Marine: 1, Zealot: 1}, enemies: {Zealot: 1},"
         " enemy_types: [Zealot, Marin], episode_limit: 5}}"
     )
