@@ -86,9 +86,10 @@ def walk(logs: Path) -> pd.DataFrame:
     table = pd.read_csv(logs / "real_episode_2s3z_walk.csv")
     env = BattleEnv("2s3z", 1, 0, world=load_scenario("2s3z", start_delay_loops=0, survivors_radius=0.0))
     env.reset()
+    start = {"x": env.battles.x[0].copy(), "y": env.battles.y[0].copy()}
     for _ in range(2):
         env.step(np.full((1, env.spec.n_agents), EAST))
     for axis, positions in (("x", env.battles.x[0]), ("y", env.battles.y[0])):
         table[f"{axis}_starcraft2"] = table[f"{axis}_after"] - table[axis]
-        table[f"{axis}_simulator"] = positions - table[axis]
+        table[f"{axis}_simulator"] = positions - start[axis]
     return table.drop(columns=["x_after", "y_after"])

@@ -10,6 +10,7 @@ import torch
 
 from dm2.backends import env_spec, make_env
 from dm2.battle import BattleEnv
+from dm2.battle.scenario import load_scenario
 from tests.battle.duels import STOP, act, random_actions
 
 
@@ -45,8 +46,8 @@ def test_state_follows_smacs_layout() -> None:
     env.step(np.array([[4, 1, 2]]))
     x, y = env.battles.x[0], env.battles.y[0]
     state = env.state[0]
-    np.testing.assert_allclose(state[:4], [1, 0, (x[0] - 16) / 32, (y[0] - 16) / 32], atol=1e-6)
-    np.testing.assert_allclose(state[12:15], [1, (x[3] - 16) / 32, (y[3] - 16) / 32], atol=1e-6)
+    np.testing.assert_allclose(state[:4], [1, 0, (x[0] - 16) / 28, (y[0] - 16) / 28], atol=1e-6)
+    np.testing.assert_allclose(state[12:15], [1, (x[3] - 16) / 28, (y[3] - 16) / 28], atol=1e-6)
     np.testing.assert_array_equal(np.flatnonzero(state[21:]), [4, 9 + 1, 18 + 2])  # last actions
 
 
@@ -87,7 +88,7 @@ def test_finished_battles_wait_for_the_others() -> None:
 
 
 def test_autoreset_starts_the_next_battle_and_keeps_the_last_observation() -> None:
-    env = BattleEnv("3m", 2, 3, autoreset=True)
+    env = BattleEnv("3m", 2, 3, autoreset=True, world=load_scenario("3m", survivors_radius=0.0))
     env.reset()
     first = env.obs.copy()
     while not (env.terminated | env.truncated).any():

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from dm2.battle import BattleEnv
 from dm2.battle.env import simulator_spec
-from dm2.battle.scenario import MapData, UnitData, load_data, load_scenario, map_data, unit_data
+from dm2.battle.scenario import MapData, UnitData, contact, load_data, load_scenario, map_data, mechanics, unit_data
 from tests.battle.duels import duel
+
+STARTS = Path(__file__).parents[2] / "results" / "starcraft2" / "real_episode_starts.csv"
 
 # obs, state, actions, limit as oxwhirl/smac's get_env_info() gives them
 SMAC_SHAPES = {
@@ -66,6 +72,58 @@ def test_2s3z_starts_as_seen_in_the_real_game() -> None:
     enemies = np.c_[kinds["spawn_x"][5:] - 23, kinds["spawn_y"][5:] - 16]
     seen = [(0.7517, 0.7517), (-0.752, 0.7517), (0.9414, -0.4946), (0, -1.1885), (0, 0)]
     np.testing.assert_allclose(enemies, seen, atol=1e-3)
+
+
+def test_marines_form_a_cross_as_seen_in_the_real_game() -> None:
+    starts = pd.read_csv(STARTS)
+    seen = starts[(starts["map"] == "5m_vs_6m") & (starts.layout == "first")][["x", "y"]].to_numpy()
+    kinds = load_scenario("5m_vs_6m").kinds[[0, 1, 3, 4]]  # the one in the middle is not told
+    np.testing.assert_allclose(np.c_[kinds["spawn_x"], kinds["spawn_y"]], seen, atol=14e-4)  # 28 times half a digit
+
+
+def test_units_of_later_episodes_stand_apart_as_bodies_do_here() -> None:
+    rules, units, pairs = mechanics(), unit_data().units, 0
+    for (_, layout), group in pd.read_csv(STARTS).dropna().groupby(["map", "layout"]):
+        for one, other in itertools.combinations(group.itertuples(), 2):
+            apart = math.hypot(one.x - other.x, one.y - other.y)
+            least = contact(units[one.unit], units[other.unit], rules.body_overlap)
+            assert apart > least - 28e-4, layout
+            pairs += apart < least + 28e-4
+    assert pairs == 9  # touch
+
+
+@pytest.mark.parametrize("map_name", ["3m", "2s3z", "MMM2", "27m_vs_30m", "bane_vs_bane", "2m_vs_1z"])
+def test_agents_are_created_among_those_whom_the_battle_before_left(map_name: str) -> None:
+    world = load_scenario(map_name, start_delay_loops=0)
+    env = BattleEnv(map_name, 64, 0, world=world)
+    env.reset()
+    n, kinds = env.spec.n_agents, world.kinds
+    x, y = env.battles.x[:, :n], env.battles.y[:, :n]
+    assert world.walkable[x.astype(int), y.astype(int)].all()
+    apart2 = (x[:, :, None] - x[:, None]) ** 2 + (y[:, :, None] - y[:, None]) ** 2
+    assert (apart2 >= world.body2[:n, :n]).all()
+    types = np.broadcast_to(kinds["unit_type"][:n], x.shape)
+    np.testing.assert_array_equal(np.lexsort((y, x, types)), np.broadcast_to(np.arange(n), x.shape))
+    as_first = (np.isclose(x, kinds["spawn_x"][:n]) & np.isclose(y, kinds["spawn_y"][:n])).all(axis=1)
+    assert not as_first.all()
+    assert np.hypot(x - kinds["point_x"][:n], y - kinds["point_y"][:n]).max() < 5
+    np.testing.assert_array_equal(env.battles.x[:, n:], np.broadcast_to(kinds["spawn_x"][n:], (64, env.spec.n_enemies)))
+
+
+def test_a_third_of_the_battles_of_2s3z_begin_as_the_first_of_a_game() -> None:
+    world = load_scenario("2s3z")
+    env = BattleEnv("2s3z", 1024, 0, world=world)
+    env.reset()
+    x, y = (
+        np.isclose(env.battles[axis][:, :5], world.kinds[f"spawn_{name}"][:5]) for axis, name in ((0, "x"), (1, "y"))
+    )
+    assert 0.17 < (x & y).all(axis=1).mean() < 0.59  # 6 of 17 states printed by a run on the real game, 95 % interval
+
+
+def test_without_survivors_all_battles_begin_alike() -> None:
+    env = BattleEnv("8m", 8, 0, world=load_scenario("8m", survivors_radius=0.0, start_delay_loops=0))
+    env.reset()
+    np.testing.assert_array_equal(env.battles.x, np.broadcast_to(env.world.kinds["spawn_x"], (8, 16)))
 
 
 def test_units_in_loops() -> None:
