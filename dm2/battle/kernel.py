@@ -561,9 +561,13 @@ def _blocker(body2: np.ndarray, un: Units, u: int, x: float, y: float) -> int:
 
 
 @_inline
+def _fixed(position: float) -> float:
+    return np.floor(position * FIXED_POINT + 0.5) * (1.0 / FIXED_POINT)
+
+
+@_inline
 def _put(un: Units, u: int, x: float, y: float) -> None:
-    un.x[u] = np.floor(x * FIXED_POINT + 0.5) * (1.0 / FIXED_POINT)
-    un.y[u] = np.floor(y * FIXED_POINT + 0.5) * (1.0 / FIXED_POINT)
+    un.x[u], un.y[u] = _fixed(x), _fixed(y)
 
 
 @_inline
@@ -874,7 +878,7 @@ def _create(kinds: np.ndarray, body2: np.ndarray, ground: np.ndarray, first: int
     inside nobody; there it is pushed out of whom it overlaps, the one created last before the others.
 
     Args:
-        kinds: KIND [U]; read are point_x, point_y, radius and created.
+        kinds: KIND [U]; where a unit finds no place it is put at its spawn_x and spawn_y.
         body2: float64 [U, U], as in World.
         ground: as in World.
         first: the first unit of a side.
@@ -885,7 +889,7 @@ def _create(kinds: np.ndarray, body2: np.ndarray, ground: np.ndarray, first: int
     for u in range(first, end):
         xs[u], ys[u] = GRAVE * (u + 1), GRAVE
     for nth in range(first, end):
-        u = kinds[nth].created
+        u, placed = kinds[nth].created, False
         for place in range(GRID.shape[0]):
             x = kinds[u].point_x + kinds[u].radius * GRID[place, 0]
             y = kinds[u].point_y + kinds[u].radius * GRID[place, 1]
@@ -902,17 +906,32 @@ def _create(kinds: np.ndarray, body2: np.ndarray, ground: np.ndarray, first: int
                         x, y, moved = _push_out(body2, u, v, x, y, xs, ys)
                         pushed |= moved
             if not pushed and _is_free(ground, x, y):
-                xs[u] = np.floor(x * FIXED_POINT + 0.5) * (1.0 / FIXED_POINT)
-                ys[u] = np.floor(y * FIXED_POINT + 0.5) * (1.0 / FIXED_POINT)
+                xs[u], ys[u], placed = _fixed(x), _fixed(y), True
                 break
+        if not placed:  # for all who were left: where it is without them
+            xs[u], ys[u] = kinds[u].spawn_x, kinds[u].spawn_y
+
+
+@_jit
+def _number_agents(kinds: np.ndarray, n_agents: int, xs: Any, ys: Any) -> None:
+    """Deal the agents' places out as SMAC does: within a type by x, then y."""
+    for u in range(1, n_agents):
+        x, y, at = xs[u], ys[u], u
+        while at > 0 and kinds[at - 1].unit_type == kinds[u].unit_type:
+            if xs[at - 1] < x or (xs[at - 1] == x and ys[at - 1] <= y):
+                break
+            xs[at], ys[at] = xs[at - 1], ys[at - 1]
+            at -= 1
+        xs[at], ys[at] = x, y
 
 
 @_entry
 def create_sides(kinds: np.ndarray, body2: np.ndarray, ground: np.ndarray, n_agents: int, xs: Any, ys: Any) -> None:
-    """Create the agents, then the enemies, where nobody stands; see `_create`."""
+    """Create the agents, then the enemies, as in the first battle of a game; arguments as for `_create`."""
     for u in range(xs.shape[0]):
         xs[u], ys[u] = GRAVE * (u + 1), GRAVE
     _create(kinds, body2, ground, 0, n_agents, xs, ys)
+    _number_agents(kinds, n_agents, xs, ys)
     _create(kinds, body2, ground, n_agents, xs.shape[0], xs, ys)
 
 
@@ -926,17 +945,7 @@ def _create_agents(w: World, un: Units, key: np.uint64) -> None:
         un.x[u] = w.rules[0].goal_x + away * np.cos(angle)
         un.y[u] = w.rules[0].goal_y + away * np.sin(angle)
     _create(w.kinds, w.body2, w.ground, 0, n_agents, un.x, un.y)
-    for u in range(1, n_agents):  # SMAC numbers the agents of a type by x, then y
-        x, y, at = un.x[u], un.y[u], u
-        while at > 0 and w.kinds[at - 1].unit_type == w.kinds[u].unit_type and _is_before(x, y, un, at - 1):
-            un.x[at], un.y[at] = un.x[at - 1], un.y[at - 1]
-            at -= 1
-        un.x[at], un.y[at] = x, y
-
-
-@_inline
-def _is_before(x: float, y: float, un: Units, u: int) -> bool:
-    return x < un.x[u] or (x == un.x[u] and y < un.y[u])
+    _number_agents(w.kinds, n_agents, un.x, un.y)
 
 
 @_jit

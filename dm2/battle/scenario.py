@@ -274,7 +274,7 @@ def _roster(sides: dict[str, int]) -> list[str]:
 def contact(one: Unit, other: Unit, overlap: float) -> float:
     """The least distance between the centres of two units, whose bodies overlap a little when they press.
 
-    So far apart stood the units of real episodes, when they pressed on each other and, but for creation.CREATION_GAP,
+    So far apart stood the units of real episodes, when they pressed on each other and, but for kernel.CREATION_GAP,
     when freshly created.
     """
     return one.radius + other.radius - overlap
@@ -438,12 +438,15 @@ def _enemy_point(battle_map: Map) -> np.ndarray:
 
 def _place(kinds: np.ndarray, body2: np.ndarray, ground: np.ndarray, n_agents: int, enemy_point: np.ndarray) -> None:
     """Where the units stand in the first battle of a game, and the places of the enemies' formation."""
+    kinds["spawn_x"] = kinds["spawn_y"] = np.nan
     x, y = np.zeros(len(kinds)), np.zeros(len(kinds))
     create_sides(kinds, body2, ground, n_agents, x, y)
-    for unit_type in np.unique(kinds["unit_type"][:n_agents]):
-        own = np.flatnonzero(kinds["unit_type"][:n_agents] == unit_type)
-        order = np.lexsort((y[own], x[own]))  # SMAC numbers the agents of a type by x, then y
-        x[own], y[own] = x[own][order], y[own][order]
+    if np.isnan(x).any():
+        unit = kinds[np.isnan(x)][0]
+        raise ValueError(
+            f"the point ({unit['point_x']}, {unit['point_y']}): expected walkable ground around it for all units"
+            f" that are created there, found no place for {np.isnan(x).sum()} of them"
+        )
     kinds["spawn_x"], kinds["spawn_y"] = x, y
     kinds["place_x"][n_agents:] = x[n_agents:] - enemy_point[0]
     kinds["place_y"][n_agents:] = y[n_agents:] - enemy_point[1]

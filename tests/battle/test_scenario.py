@@ -126,6 +126,11 @@ def test_without_survivors_all_battles_begin_alike() -> None:
     np.testing.assert_array_equal(env.battles.x, np.broadcast_to(env.world.kinds["spawn_x"], (8, 16)))
 
 
+def test_a_point_without_room_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"the point \(60.0, 16.0\): .* found no place for 2 of them"):
+        duel({"Marine": 1}, {"Marine": 2}, enemy_spawn=(60.0, 16.0))
+
+
 def test_units_in_loops() -> None:
     world = load_scenario("3s_vs_3z")
     stalker, zealot = world.kinds[0], world.kinds[3]
