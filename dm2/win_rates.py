@@ -33,10 +33,7 @@ _PUBLISHED_AS = {
     "attack-nearest heuristic (smac heuristic_ai)": "heuristic",
     "mappo": "rmappo",
 }
-_PAPER_CONDITION = {
-    "ippo_1024_episodes": "ippo",
-    "ippo_as_the_papers_code": "ippo",
-}  # where the paper has another name for it, or one setting of its own
+_PAPER_CONDITION = {"ippo_1024_episodes": "ippo"}  # where the paper has another name for it, or one setting of its own
 QUANTITIES = ["return_mean", "episode_length_mean", "dead_allies_mean", "dead_enemies_mean"]
 """What the tables tell beside the win rate, under the names of metrics.csv."""
 _OURS = ["map_name", "team", "simulator", *QUANTITIES, "n"]
