@@ -170,7 +170,7 @@ def test_a_game_that_never_answers_is_given_up(packages: Path, monkeypatch: pyte
             env.reset()
             for _ in range(3):
                 env.step(team(env, NORTH))
-    assert not any(map(is_running, processes(packages)))
+    wait_until_gone(processes(packages), 5)  # the last game goes with its worker
     env.close()
 
 
