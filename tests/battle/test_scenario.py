@@ -114,9 +114,8 @@ def test_a_third_of_the_battles_of_2s3z_begin_as_the_first_of_a_game() -> None:
     world = load_scenario("2s3z")
     env = BattleEnv("2s3z", 1024, 0, world=world)
     env.reset()
-    x, y = (
-        np.isclose(env.battles[axis][:, :5], world.kinds[f"spawn_{name}"][:5]) for axis, name in ((0, "x"), (1, "y"))
-    )
+    x = np.isclose(env.battles.x[:, :5], world.kinds["spawn_x"][:5])
+    y = np.isclose(env.battles.y[:, :5], world.kinds["spawn_y"][:5])
     assert 0.17 < (x & y).all(axis=1).mean() < 0.59  # 6 of 17 states printed by a run on the real game, 95 % interval
 
 
