@@ -148,14 +148,14 @@ def beside_published(ours: Sequence[pd.DataFrame], path: Path) -> pd.DataFrame:
 
 
 def lengths_and_losses(curves: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Lengths and losses of trained teams at equal win rate, of the evaluations on the maps with logs.
+    """Lengths and losses of trained teams at equal win rate, of the evaluations on the maps with logs and runs.
 
     Returns:
         One row per map and range of win rates: map_name, win_rates, then length, dead_allies and dead_enemies of
         StarCraft II's tests (medians) and the simulator's (with the suffix _simulator), and how many there are of each.
     """
     rows = []
-    for real in pd.read_csv(path).itertuples():
+    for real in pd.read_csv(path).query("map in @curves.map_name").itertuples():
         rate = curves.win_rate[curves.map_name == real.map]
         low, high = (float(str(bound).lstrip("=>")) for bound in (real.win_rate_from, real.win_rate_to))
         within = rate[(rate > low) & (rate <= high)] if high > 0 else rate[rate == 0]

@@ -1,4 +1,4 @@
-"""The simulator beside logs of the real game, on the maps on which its assumptions were settled.
+"""The simulator beside logs of the real game that no learning stands between.
 
 The logs are results/starcraft2/*.csv. Random teams draw available actions uniformly; passive teams only stop.
 """
@@ -41,9 +41,10 @@ def real_passive(logs: Path) -> pd.Series:
     return pd.Series(lengths, name="length")
 
 
-def play(map_name: str, battles: int, seed: int, *, passive: bool) -> dict[str, float]:
-    """Means over simulated battles, each the first of a game, of a random or a passive team."""
-    env = BattleEnv(map_name, battles, seed, world=load_scenario(map_name, survivors_radius=0.0))
+def play(map_name: str, battles: int, seed: int, *, passive: bool = False, first: bool = True) -> dict[str, float]:
+    """Means over simulated battles, each the first of a game unless told otherwise, of a random or a passive team."""
+    changes = {"survivors_radius": 0.0} if first else {}
+    env = BattleEnv(map_name, battles, seed, world=load_scenario(map_name, **changes))
     env.reset()
     generator = np.random.default_rng(seed)
     length, reward = np.zeros(battles), np.zeros(battles)
@@ -68,13 +69,31 @@ def compare(logs: Path, battles: int, seed: int) -> pd.DataFrame:
     random, passive = real_random(logs), real_passive(logs)
     rows = []
     for map_name in MAPS:
-        ours = play(map_name, battles, seed, passive=False)
+        ours = play(map_name, battles, seed)
         rows += [(map_name, "random", key, random.loc[map_name, key], ours[key]) for key in ours]
         length = play(map_name, battles, seed, passive=True)["length"]
         rows.append((map_name, "passive", "length", passive[map_name], length))
     table = pd.DataFrame(rows, columns=["map_name", "team", "quantity", "starcraft2", "simulator"])
     table["difference"] = table.simulator - table.starcraft2
     table["relative_difference"] = table.difference / table.starcraft2
+    return table
+
+
+def random_windows(logs: Path, battles: int, seed: int) -> pd.DataFrame:
+    """Random play on every map with logs of runs' first 10,000 env steps.
+
+    There a tenth of the actions, or a twentieth, were those of a net that had begun to learn; here all are random.
+
+    Returns:
+        One row per map: map_name, runs (logs), starcraft2 (mean length in steps), its sd over runs, simulator and
+        relative_difference.
+    """
+    logged = pd.read_csv(logs / "real_battles_near_random_windows.csv").groupby("map").mean_length_steps
+    table = (
+        logged.agg(["count", "mean", "std"]).reset_index().set_axis(["map_name", "runs", "starcraft2", "sd"], axis=1)
+    )
+    table["simulator"] = [play(name, battles, seed, first=False)["length"] for name in table.map_name]
+    table["relative_difference"] = table.simulator / table.starcraft2 - 1
     return table
 
 

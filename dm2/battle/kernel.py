@@ -55,7 +55,7 @@ UNIT = np.dtype(
         ("shield", "f8"),
         ("cooldown", "f8"),  # loops until the weapon is ready, counted from the attack's start; of a healer: its energy
         ("phase_loops", "f8"),  # loops left of the attack's phase
-        ("hold_loops", "f8"),  # loops for which the unit does not chase
+        ("hold_loops", "f8"),  # left of the backswing, during which the unit does not follow its target
         ("since_hurt", "f8"),  # loops since the last damage
         ("goal_x", "f8"),  # where a MOVE, or the enemy's attack-move, goes
         ("goal_y", "f8"),
@@ -64,6 +64,7 @@ UNIT = np.dtype(
         ("key", "u8"),  # the battle's random key
         ("shots", "i8"),  # attacks begun: the counter of the unit's random numbers
         ("target", "i4"),  # unit attacked, healed or walked to, NOBODY if none
+        ("engaged", "i4"),  # unit attacked before, NOBODY if there was none or the way to it was walked since
         ("missile_target", "i4"),  # NOBODY if no missile flies
         ("walker", "i4"),  # row i: the i-th of the units that have to walk in this loop
         ("search_phase", "i4"),  # loops by which the enemy's looks round are shifted
@@ -243,6 +244,7 @@ def _cancel_attack(un: Units, u: int) -> None:
         un.of[u].cooldown = 0.0
     un.of[u].phase = READY
     un.of[u].hold_loops = 0.0
+    un.of[u].engaged = NOBODY
 
 
 @_inline
@@ -404,7 +406,7 @@ def _fire(w: World, un: Units, u: int, target: int) -> None:
     """The damage point: the weapon hits or its missile starts."""
     weapon = un.of[u].weapon
     un.of[u].phase = READY
-    un.of[u].hold_loops = w.rules[0].backswing_holds * w.arms[weapon, u].backswing
+    un.of[u].hold_loops = w.arms[weapon, u].backswing if w.rules[0].backswing_holds else 0.0
     if w.rules[0].has_area_weapons and _fire_specially(w, un, u):
         return
     if w.arms[weapon, u].missile_speed > 0.0:
@@ -425,6 +427,7 @@ def _begin_attack(w: World, un: Units, u: int, target: int, weapon: int) -> None
         un.of[u].key, u, un.of[u].shots
     )
     un.of[u].shots += 1
+    un.of[u].engaged = target
     un.of[u].cooldown = max(1.0, w.arms[weapon, u].period + delay)
     un.of[u].weapon = weapon
     un.of[u].phase = WINDING_UP
@@ -518,6 +521,7 @@ def _decide(w: World, un: Units, u: int, loop: int) -> bool:
     me.hold_loops -= 1.0
     if me.target >= 0 and not un.of[me.target].alive:
         me.target = NOBODY
+        me.hold_loops = 0.0
         if me.order == ATTACK:
             me.order = NO_ORDER
     if me.phase != READY and _continue_attack(w, un, u):
@@ -533,7 +537,9 @@ def _decide(w: World, un: Units, u: int, loop: int) -> bool:
     dx, dy = un.x[target] - un.x[u], un.y[target] - un.y[u]
     distance = np.sqrt(dx * dx + dy * dy)
     free = distance - kind.radius - w.kinds[target].radius
-    if free > w.arms[0, u].range:
+    slop = w.arms[0, u].range_slop if me.engaged == target and w.rules[0].slop_repeats else 0.0
+    if free > w.arms[0, u].range + slop:
+        me.engaged = NOBODY
         return me.hold_loops <= 0.0
     scale = 1.0 / max(distance, 1e-9)
     if _turn(w, un, u, dx * scale, dy * scale) and me.cooldown <= 0.0 and me.phase == READY:
@@ -969,6 +975,7 @@ def _place_units(w: World, un: Units, key: np.uint64) -> None:
         un.of[u].cooldown = w.kinds[u].start_energy
         un.of[u].phase_loops = un.of[u].hold_loops = un.of[u].since_hurt = 0.0
         un.of[u].phase = READY
+        un.of[u].engaged = NOBODY
         un.of[u].order = NO_ORDER
         un.of[u].target = un.of[u].missile_target = NOBODY
         un.of[u].detour = 0

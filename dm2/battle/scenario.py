@@ -211,9 +211,11 @@ class Mechanics(_Data):
     shield_regeneration_per_loop: float = Field(ge=0)
     zerg_health_regeneration_per_loop: float = Field(ge=0)
     leash: float = Field(gt=0)
+    scan_margin: float = Field(ge=0)
     search_interval_loops: int = Field(ge=1)
     chase_nearest: bool
-    backswing_holds: float = Field(ge=0, le=1)
+    backswing_holds: bool
+    slop_repeats: bool
     second_hit_holds: bool
     retaliate: bool
     call_for_help_range: float = Field(ge=0)
@@ -328,7 +330,8 @@ def _kinds(roster: list[Unit], weapons: list[list[Weapon]], n_agents: int, rules
         kinds[index]["per_shield"] = 1.0 / unit.shield if unit.shield else 0.0
         kinds[index]["per_cooldown"] = 1.0 / unit.smac_max_cooldown
         kinds[index]["armour"], kinds[index]["radius"] = unit.armour, unit.radius
-        kinds[index]["scan_range"] = max(arm.scan_range for arm in (unit.heal, *weapons[index]) if arm is not None)
+        scan_ranges = [arm.scan_range for arm in (unit.heal, *weapons[index]) if arm is not None]
+        kinds[index]["scan_range"] = max(scan_ranges) + rules.scan_margin
         for field, value in _skills(unit, weapons[index], healed, rules).items():
             kinds[index][field] = value
     return kinds

@@ -25,6 +25,8 @@ RULES = np.dtype(
         ("allies_have_shields", "?"),
         ("enemies_have_shields", "?"),
         ("chase_nearest", "?"),
+        ("backswing_holds", "?"),
+        ("slop_repeats", "?"),
         ("second_hit_holds", "?"),
         ("retaliate", "?"),
         # what only some maps have, so that the others pay for a look at most
@@ -47,7 +49,6 @@ RULES = np.dtype(
         ("shield_delay", "f8"),  # loops
         ("shield_regeneration", "f8"),  # per loop
         ("leash", "f8"),
-        ("backswing_holds", "f8"),
         ("call_for_help_range", "f8"),
         ("arrival_radius", "f8"),
         ("push_share", "f8"),

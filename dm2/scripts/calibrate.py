@@ -36,7 +36,7 @@ def main(
 ) -> None:
     """Set random, passive, heuristic and trained teams and duels beside what is known of them."""
     from dm2 import win_rates
-    from dm2.battle.calibration import compare, walk
+    from dm2.battle.calibration import compare, random_windows, walk
     from dm2.battle.duels import measure
     from dm2.figures import save
     from dm2.markdown import markdown_table
@@ -48,6 +48,7 @@ def main(
     rates = win_rates.beside_published(teams, logs / "published_win_rates.csv")
     tables = {
         "calibration": compare(logs, battles, seed),
+        "random_windows": random_windows(logs, battles // 4, seed),
         "walk": walk(logs),
         "duels": measure(),
         "win_rates": rates,

@@ -73,25 +73,82 @@ def test_a_walk_after_the_shot_leaves_the_cooldown_running() -> None:
 )
 @pytest.mark.parametrize("side", [-1, 1])  # in front, behind
 def test_enemies_notice_within_their_scan_range_all_round(enemy: str, scan_range: float, side: int) -> None:
-    for beyond in (-0.01, 0.01):
-        world = duel({"Marine": 1}, {enemy: 1}, loops_per_step=1)
+    for margin, beyond in ((0.0, -0.01), (0.0, 0.01), (0.5, -0.01), (0.5, 0.01)):
+        world = duel({"Marine": 1}, {enemy: 1}, loops_per_step=1, scan_margin=margin)
         env = open_battle(world)
-        free = scan_range + beyond
+        free = scan_range + margin + beyond
         place(env, 0, 23 + side * (free + world.kinds["radius"].sum()), 16)
         act(env, STOP)
         assert env.battles.units["target"][0, 1] == (0 if beyond < 0 else NOBODY)
 
 
-@pytest.mark.parametrize(("distance", "swaps"), [(1.05, True), (1.5, False)])  # a Zealot reaches 1.1
-def test_a_target_walked_to_is_swapped_only_for_one_in_reach(distance: float, swaps: bool) -> None:
-    env = open_battle(duel({"Zealot": 2}, {"Zealot": 1}, loops_per_step=1))
+@pytest.mark.parametrize(
+    ("nearest", "distance", "swaps"),
+    [(False, 1.05, True), (False, 1.5, False), (True, 1.5, True), (True, 4.9, True), (True, 5.1, False)],
+)
+def test_a_target_walked_to_is_swapped_for_one_in_reach_or_any_nearer(
+    nearest: bool, distance: float, swaps: bool
+) -> None:
+    env = open_battle(
+        duel({"Zealot": 2}, {"Zealot": 1}, loops_per_step=1, chase_nearest=nearest)
+    )  # a Zealot reaches 1.1
     place(env, 0, 18.0, 16.0)
     place(env, 1, 10.0, 16.0)
     act(env, STOP)
     assert env.battles.units["target"][0, 2] == 0
+    place(env, 0, env.battles.x[0, 2] - 5.0, 16.0)
     place(env, 1, env.battles.x[0, 2], 16.0 + distance)
     act(env, STOP)
     assert env.battles.units["target"][0, 2] == int(swaps)
+
+
+def test_a_target_in_reach_is_kept_when_a_nearer_one_comes() -> None:
+    env = open_battle(duel({"Marine": 2}, {"Marine": 1}, loops_per_step=1))
+    place(env, 0, 18.0, 16.0)
+    place(env, 1, 10.0, 16.0)
+    act(env, STOP)
+    assert env.battles.units["target"][0, 2] == 0
+    place(env, 1, env.battles.x[0, 2], 17.0)
+    for _ in range(8):
+        act(env, STOP)
+        assert env.battles.units["target"][0, 2] == 0
+
+
+@pytest.mark.parametrize(("holds", "dies", "loops"), [(False, False, 1), (True, False, 12), (True, True, 1)])
+def test_a_chase_may_wait_for_the_end_of_the_backswing_unless_the_target_died(
+    holds: bool, dies: bool, loops: int
+) -> None:
+    env = open_battle(duel({"Marine": 2}, {"Marine": 1}, loops_per_step=1, backswing_holds=holds))
+    place(env, 1, 9.0, 9.0)
+    place(env, 0, 18.0, 16.0)
+    if dies:
+        env.battles.units["health"][0, 0] = 6  # of one shot
+    while env.battles.units["health"][0, 0] in (6, 45):
+        act(env, STOP)
+    stood = env.battles.x[0, 2]
+    if not dies:
+        place(env, 0, stood - 6.1, 16.0)  # out of reach
+    waited = 0
+    while env.battles.x[0, 2] == stood:
+        act(env, STOP)
+        waited += 1
+    assert waited == loops  # 0.75 s are 12
+
+
+@pytest.mark.parametrize(("repeats", "away", "walks"), [(False, 6.5, True), (True, 6.5, False), (True, 6.8, True)])
+def test_a_repeated_attack_may_reach_as_far_as_one_that_has_begun(repeats: bool, away: float, walks: bool) -> None:
+    env = open_battle(duel({"Marine": 1}, {"Marine": 1}, loops_per_step=1, slop_repeats=repeats))
+    place(env, 0, 18.0, 16.0)
+    while env.battles.units["health"][0, 0] == 45:
+        act(env, STOP)
+    stood = env.battles.x[0, 1]
+    place(env, 0, stood - away, 16.0)  # Marines reach 5.75, and 1 more once they have begun
+    act(env, STOP)
+    assert (env.battles.x[0, 1] != stood) == walks
+    while env.battles.units["health"][0, 0] == 45 - 6:
+        act(env, STOP)
+    found = env.battles.x[0, 1] - env.battles.x[0, 0]
+    assert found == (away if not walks else pytest.approx(5.75, abs=0.15))  # who had to walk comes into reach again
 
 
 def test_a_hit_enemy_without_a_target_turns_on_its_attacker_and_calls_comrades_within_four() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dm2.battle.calibration import MAPS, compare, play, real_passive, real_random, walk
+from dm2.battle.calibration import MAPS, compare, play, random_windows, real_passive, real_random, walk
 
 LOGS = Path(__file__).parents[2] / "results" / "starcraft2"
 TOLERANCES = {  # relative; deaths are compared absolutely
@@ -44,6 +44,15 @@ def test_passive_teams_never_hurt_anybody() -> None:
 def test_table_has_a_line_per_comparison(table: pd.DataFrame) -> None:
     assert len(table) == 12
     assert table[["map_name", "team", "quantity"]].drop_duplicates().shape == (12, 3)
+
+
+def test_random_play_lasts_about_as_long_as_in_the_first_windows_of_the_logs() -> None:
+    table = random_windows(LOGS, battles=200, seed=1).set_index("map_name")
+    assert table.runs.sum() == 209
+    assert (table.loc["5m_vs_6m", "runs"], round(table.loc["5m_vs_6m", "starcraft2"], 2)) == (8, 26.82)
+    apart = table.relative_difference.drop("2s_vs_1sc").abs()  # where the logs' nets learn to keep away at once
+    assert apart.max() < 0.25
+    assert apart.median() < 0.12
 
 
 def test_the_units_of_2s3z_walk_as_in_the_real_game() -> None:
