@@ -521,7 +521,7 @@ def _decide(w: World, un: Units, u: int, loop: int) -> bool:
     me.hold_loops -= 1.0
     if me.target >= 0 and not un.of[me.target].alive:
         me.target = NOBODY
-        me.hold_loops = 0.0
+        me.hold_loops = 0.0  # else teams that only stop outlive the real ones by 3 %
         if me.order == ATTACK:
             me.order = NO_ORDER
     if me.phase != READY and _continue_attack(w, un, u):

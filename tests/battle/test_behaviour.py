@@ -82,16 +82,14 @@ def test_enemies_notice_within_their_scan_range_all_round(enemy: str, scan_range
         assert env.battles.units["target"][0, 1] == (0 if beyond < 0 else NOBODY)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.parametrize(  # a Zealot reaches 1.1
     ("nearest", "distance", "swaps"),
     [(False, 1.05, True), (False, 1.5, False), (True, 1.5, True), (True, 4.9, True), (True, 5.1, False)],
 )
 def test_a_target_walked_to_is_swapped_for_one_in_reach_or_any_nearer(
     nearest: bool, distance: float, swaps: bool
 ) -> None:
-    env = open_battle(
-        duel({"Zealot": 2}, {"Zealot": 1}, loops_per_step=1, chase_nearest=nearest)
-    )  # a Zealot reaches 1.1
+    env = open_battle(duel({"Zealot": 2}, {"Zealot": 1}, loops_per_step=1, chase_nearest=nearest))
     place(env, 0, 18.0, 16.0)
     place(env, 1, 10.0, 16.0)
     act(env, STOP)
