@@ -172,7 +172,7 @@ def scatter(table: pd.DataFrame) -> Figure:
     """Published win rates (filled: median, bar over the range; hollow: the paper's) against ours, a colour per team."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.0, 5.4), layout="constrained")
+    figure = Figure(figsize=(6.0, 6.2), layout="constrained")
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
     for number, (team, rows) in enumerate(table.groupby("team")):
@@ -190,5 +190,5 @@ def scatter(table: pd.DataFrame) -> Figure:
     axes.plot([], [], "o", color="0.4", fillstyle="none", label="the paper's, after as many env steps")
     axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="win rate in StarCraft II, published")
     axes.set(ylabel="win rate in the built-in simulator, not StarCraft II")
-    axes.legend(loc="lower right", frameon=False)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure
