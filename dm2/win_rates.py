@@ -168,8 +168,13 @@ def lengths_and_losses(curves: pd.DataFrame, path: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def scatter(table: pd.DataFrame) -> Figure:
-    """Published win rates (filled: median, bar over the range; hollow: the paper's) against ours, a colour per team."""
+def scatter(table: pd.DataFrame, origin: str) -> Figure:
+    """Published win rates (filled: median, bar over the range; hollow: the paper's) against ours, a colour per team.
+
+    Args:
+        table: as `beside_published` gives it.
+        origin: engine and scale of our numbers, the figure's title.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.0, 6.2), layout="constrained")
@@ -189,6 +194,6 @@ def scatter(table: pd.DataFrame) -> Figure:
                 axes.annotate(name, (real, ours), (4, 4), textcoords="offset points", fontsize=7)
     axes.plot([], [], "o", color="0.4", fillstyle="none", label="the paper's, after as many env steps")
     axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="win rate in StarCraft II, published")
-    axes.set(ylabel="win rate in the built-in simulator, not StarCraft II")
+    axes.set(ylabel="win rate in the built-in simulator, not StarCraft II", title=origin)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure

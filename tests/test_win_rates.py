@@ -108,7 +108,9 @@ def test_what_is_not_published_stays_empty() -> None:
     table = beside_published([ours, learned], STARCRAFT2 / "published_win_rates.csv")
     assert table.published.isna().tolist() == [True, False, True]
     assert table.published_numbers.tolist() == [pd.NA, 1, pd.NA]
-    legend = [text.get_text() for text in scatter(table).legends[0].get_texts()]
+    figure = scatter(table, "built-in simulator 0, scale none")
+    assert figure.axes[0].get_title() == "built-in simulator 0, scale none"
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend[:2] == ["qmix (maps: 1)", "random (maps: 1)"]
 
 

@@ -40,7 +40,7 @@ def main(
     from dm2.battle.duels import measure
     from dm2.figures import save
     from dm2.markdown import markdown_table
-    from dm2.results import CURVES, PAPER_CURVES, PAPER_DEMONSTRATIONS, PAPER_ENDS, read_table
+    from dm2.results import CURVES, PAPER_CURVES, PAPER_DEMONSTRATIONS, PAPER_ENDS, engine_name, read_table
     from dm2.storage import atomic_write
 
     learned, paper = read_table(curves, CURVES), read_table(paper_curves, PAPER_CURVES)
@@ -61,7 +61,8 @@ def main(
         "lengths_and_losses": win_rates.lengths_and_losses(learned, logs / "real_battles_length_by_win_rate.csv"),
     }
     output.mkdir(parents=True, exist_ok=True)
-    save(win_rates.scatter(rates), output / "win_rates")
+    origin = f"{engine_name(learned.backend.iloc[0])}, scale {learned.scale.iloc[0]}"
+    save(win_rates.scatter(rates, origin), output / "win_rates")
     for name, table in tables.items():
         text = markdown_table(table, {"difference": "+.2f", "relative_difference": "+.1%"} | WHOLE)
         for suffix, content in ((".csv", table.to_csv(index=False)), (".md", text)):

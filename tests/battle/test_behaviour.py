@@ -43,6 +43,20 @@ def test_an_attack_order_follows_its_target_and_takes_no_other() -> None:
     assert env.battles.x[0, 0] >= env.battles.x[0, 2] - 5.75 > 9
 
 
+def test_a_target_out_of_the_slop_is_followed() -> None:
+    env = open_battle(harmless(duel({"Zealot": 1}, {"Marine": 2})))  # reaches 1.0, and 1 more once it has begun
+    place(env, 1, 9.0, 18.0)  # nearer
+    place(env, 2, 11.5, 16.0)
+    act(env, STOP)
+    env.battles.units["health"][0, 2] = 1000
+    for _ in range(12):
+        place(env, 2, env.battles.x[0, 2] + 0.5, 16.0)
+        env.step(np.array([[SECOND]]))
+    assert env.battles.units["health"][0, 1] == 45
+    assert env.battles.units["health"][0, 2] <= 1000 - 2 * 2 * 8
+    assert env.battles.x[0, 0] >= env.battles.x[0, 2] - 2.1 > 9
+
+
 def test_an_agent_whose_target_has_died_stands_idle() -> None:
     env = open_battle(harmless(duel({"Marine": 1}, {"Marine": 2}, loops_per_step=64)))
     place(env, 1, 13.0, 16.0)
