@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
+from dm2.output import Output
+
 
 class UserError(Exception):
     """Its message says what was found, what was expected and how to mend it; shown without a traceback."""
@@ -34,5 +36,5 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _leave(message: str) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
+    Output(sys.stderr).line(f"error: {message}")
     sys.exit(1)

@@ -8,10 +8,12 @@ import time
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TextIO
+from typing import Self, TextIO, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from dm2.output import Output
 
 SECONDS_BETWEEN_LINES = 30.0
 MAX_LOG_BYTES = 2**20  # some days of lines; a full log moves to log.txt.1, in the place of the one before
@@ -33,7 +35,8 @@ class ProgressReport:
 
     On a terminal a bar moves and messages stand above it. Anywhere else, such as a log file, each message is a line
     with the time, and progress is one line at most every `SECONDS_BETWEEN_LINES`, so that a log stays short. A log of
-    its own gets the same lines and the reason why the work ended early, whatever becomes of the output.
+    its own gets the same lines and the reason why the work ended early, whatever becomes of the output: without one
+    that is lost the work goes on.
     """
 
     def __init__(
@@ -63,7 +66,7 @@ class ProgressReport:
         self.unit = unit
         self.enabled = enabled
         self.log = None if log is None else Log(log)
-        self.file = file if file is not None else sys.stderr
+        self.file = Output(file if file is not None else sys.stderr)
         self.started = self.last_line = time.monotonic()
         self.first_done: int | None = None
         self.bar = self._make_bar() if enabled and bar and self.file.isatty() else None
@@ -90,8 +93,7 @@ class ProgressReport:
         if self.bar is not None:
             self.bar.console.print(text, highlight=False, markup=False)
         else:
-            self.file.write(f"{self._line(text)}\n")
-            self.file.flush()
+            self.file.line(self._line(text))
         self._keep(text)
 
     def _line(self, text: str) -> str:
@@ -122,7 +124,7 @@ class ProgressReport:
 
     def _make_bar(self) -> Progress:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(self.unit))
-        console = Console(file=self.file)
+        console = Console(file=cast(TextIO, self.file))
         bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console)
         bar.add_task(self.title, total=self.total)
         return bar

@@ -26,8 +26,8 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
@@ -74,7 +74,7 @@ if TYPE_CHECKING:
     from dm2.demonstrations import Demonstrations
 
 EXIT_INTERRUPTED = 75
-"""Exit code after SIGTERM or SIGINT: a checkpoint is written, the same command goes on (EX_TEMPFAIL of sysexits.h)."""
+"""Exit code after SIGTERM, SIGINT or SIGHUP: all is kept, the same command goes on (EX_TEMPFAIL of sysexits.h)."""
 
 NETWORK_THREADS = 1
 """CPU threads of the networks: float sums, and so results, would depend on their number."""
@@ -216,7 +216,7 @@ def train(
         on_evaluation: told all evaluations so far, after each and when a stopped run goes on.
 
     Raises:
-        TrainingInterrupted: SIGTERM or SIGINT came; the current update was finished and a checkpoint written.
+        TrainingInterrupted: SIGTERM, SIGINT or SIGHUP came; the same command goes on.
         TrainingDiverged: a loss or parameter is not finite.
         StorageError: another process is on this run, another configuration started it, or a file cannot be used.
     """
@@ -283,11 +283,20 @@ def train_group(
         if not trainings:
             return
         with StopSignals() as stop:
-            for training in trainings:
-                training.resume()
-            with watchdog(trainings[0].run.log, stall_minutes * 60.0) as alive:
-                train_to_the_end(trainings, stop, checkpoint_minutes * 60.0, alive)
-            absolutes = [training.absolute_metric() for training in trainings]
+            try:
+                with stop.at_once():
+                    for training in trainings:
+                        training.resume()
+                with watchdog(trainings[0].run.log, stall_minutes * 60.0) as alive:
+                    train_to_the_end(trainings, stop, checkpoint_minutes * 60.0, alive)
+                with stop.at_once():
+                    absolutes = [training.absolute_metric() for training in trainings]
+            except TrainingInterrupted:
+                for training in trainings:
+                    training.report.message(
+                        f"{stop.received}: stopped at {training.logbook.env_steps:,} env steps, resumable"
+                    )
+                raise
         for training, absolute in zip(trainings, absolutes, strict=True):
             training.publish(absolute)
         for training in trainings:
@@ -379,10 +388,6 @@ def train_to_the_end(
         for training in going_on if checkpoint_due or stop.received is not None else ():
             training.checkpoint()
         if stop.received is not None:
-            for training in going_on:
-                training.report.message(
-                    f"{stop.received}: stopped at {training.logbook.env_steps:,} env steps, resumable"
-                )
             raise TrainingInterrupted(EXIT_INTERRUPTED)
         if checkpoint_due:
             last_checkpoint = time.monotonic()
@@ -652,16 +657,22 @@ class Training:
 
 
 class StopSignals:
-    """While open, SIGTERM and SIGINT are noted instead of ending the process; a second one ends it."""
+    """While open, SIGTERM, SIGINT and SIGHUP are noted instead of ending the process; a second one ends it.
+
+    A closed terminal sends SIGHUP, often twice, so that one never counts as the second; where it is ignored, as under
+    `nohup`, it stays so.
+    """
 
     def __init__(self) -> None:
         self.received: str | None = None
+        self._ends_at_once = False
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> StopSignals:
         """Take the signals over; in a thread other than the main one Python lets nobody do so."""
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
+            ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            for number in (signal.SIGTERM, signal.SIGINT, *([] if ignored else [signal.SIGHUP])):
                 self._before[number] = signal.signal(number, self._note)
         return self
 
@@ -671,10 +682,29 @@ class StopSignals:
             number, handler = self._before.popitem()
             signal.signal(number, handler)
 
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Around work that leaves nothing behind and is done again as a whole: a signal ends it then and there.
+
+        Raises:
+            TrainingInterrupted: so it did, or one had come before.
+        """
+        self._ends_at_once = True
+        try:
+            if self.received is not None:
+                raise TrainingInterrupted(EXIT_INTERRUPTED)
+            yield
+        finally:
+            self._ends_at_once = False
+
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None:
+            if number == signal.SIGHUP:
+                return
             raise KeyboardInterrupt
         self.received = signal.Signals(number).name
+        if self._ends_at_once:
+            raise TrainingInterrupted(EXIT_INTERRUPTED)
 
 
 def run_identity(settings: RunSettings, spec: EnvSpec, demonstrations: Demonstrations | None) -> dict[str, Any]:

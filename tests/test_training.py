@@ -4,6 +4,7 @@ import contextlib
 import csv
 import json
 import os
+import pty
 import random
 import signal
 import subprocess
@@ -262,7 +263,7 @@ def test_a_kill_at_every_write_ends_like_an_unkilled_run(tmp_path: Path) -> None
     assert 16 < moment < 999
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_run_that_is_asked_to_stop_goes_on_later(unkilled: RunDirectory, tmp_path: Path, number: int) -> None:
     run = RunDirectory(tmp_path)
     process = start(run, 0.05, 60.0)
@@ -278,6 +279,82 @@ def test_a_run_that_is_asked_to_stop_goes_on_later(unkilled: RunDirectory, tmp_p
     run_toy(tmp_path)
     same_results(run, unkilled)
     assert json.loads(run.record.read_text())["resumes"] == 1
+
+
+def test_ctrl_c_without_a_reader_of_the_output_leaves_a_checkpoint(unkilled: RunDirectory, tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    process = start(run, 0.05, 60.0)
+    while not run.metrics_so_far.exists():
+        time.sleep(0.01)
+    for pipe in (process.stdout, process.stderr):  # as `2>&1 | tee log`, whose tee got the same Ctrl-C
+        assert pipe is not None
+        pipe.close()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=20) == EXIT_INTERRUPTED
+    assert len(checkpoints(run)) == 1
+    assert "SIGINT: stopped at " in run.log.read_text()
+    run_toy(tmp_path)
+    same_results(run, unkilled)
+
+
+@pytest.mark.parametrize("output", ["pipe", "terminal", "closed"])
+def test_a_lost_output_does_not_stop_a_run(unkilled: RunDirectory, tmp_path: Path, output: str) -> None:
+    run = RunDirectory(tmp_path)
+    reader, writer = pty.openpty() if output == "terminal" else os.pipe()
+    closing = {"preexec_fn": lambda: os.close(2)} if output == "closed" else {}
+    process = subprocess.Popen(
+        [sys.executable, str(TESTS / "toy_training.py"), str(tmp_path), "0.02", "60.0"],
+        stdout=writer,
+        stderr=writer,
+        **closing,  # type: ignore[call-overload]
+    )
+    os.close(writer)
+    while not run.metrics_so_far.exists():
+        time.sleep(0.01)
+    os.close(reader)
+    assert process.wait(timeout=60) == 0, run.log.read_text()
+    same_results(run, unkilled)
+
+
+def test_a_stop_during_the_last_evaluations_does_not_wait_for_them(unkilled: RunDirectory, tmp_path: Path) -> None:
+    def evaluate(policy, backend, map_name, seed, n_episodes, **options):
+        if n_episodes == training.ABSOLUTE_FACTOR * SETTINGS.evaluation_episodes:
+            signal.raise_signal(signal.SIGTERM)
+            raise AssertionError("it went on")
+        return toy_evaluate(policy, backend, map_name, seed, n_episodes, **options)
+
+    run = RunDirectory(tmp_path)
+    with mock.patch("toy_training.toy_evaluate", evaluate), pytest.raises(TrainingInterrupted) as stop:
+        run_toy(tmp_path)
+    assert stop.value.code == EXIT_INTERRUPTED
+    assert "SIGTERM: stopped at 6" in run.log.read_text() and not run.record.exists()
+    run_toy(tmp_path)
+    same_results(run, unkilled)
+
+
+def test_a_stop_during_pretraining_does_not_wait_for_it(tmp_path: Path) -> None:
+    class Pretrained(ToyLearner):
+        def pretrain(self) -> dict[str, float]:
+            signal.raise_signal(signal.SIGTERM)
+            raise AssertionError("it went on")
+
+    with pytest.raises(TrainingInterrupted):
+        run_toy(tmp_path, Pretrained())
+    assert not checkpoints(RunDirectory(tmp_path))
+
+
+def test_sighup_never_counts_as_the_second_signal_and_stays_ignored_under_nohup() -> None:
+    with StopSignals() as stop:
+        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGHUP)
+        assert stop.received == "SIGHUP"
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopSignals() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert stop.received is None
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_second_signal_ends_the_process_at_once() -> None:

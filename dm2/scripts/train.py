@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -52,6 +53,7 @@ def main(
     from dm2.demonstrations import Demonstrations
     from dm2.errors import UserError
     from dm2.event_files import EventFiles
+    from dm2.output import Output
     from dm2.resume import changes_since_start
     from dm2.storage import RunDirectory
     from dm2.training import RunToTrain, check_given, check_group, run_identity, train_group
@@ -72,7 +74,9 @@ def main(
     def run_to_train(run: RunSettings, folder: Path) -> RunToTrain:
         changes = changes_since_start(RunDirectory(folder), run_identity(run, spec, archive))
         if fresh_if_changed and changes:
-            typer.echo(f"{folder}: starting over, since the run was started otherwise: {'; '.join(changes)}", err=True)
+            Output(sys.stderr).line(
+                f"{folder}: starting over, since the run was started otherwise: {'; '.join(changes)}"
+            )
         on_evaluation = EventFiles(folder / "tensorboard") if tensorboard else lambda rows: None
         return RunToTrain(run, folder, fresh or (fresh_if_changed and bool(changes)), on_evaluation)
 
