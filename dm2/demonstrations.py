@@ -8,9 +8,12 @@ Each agent has a set of episodes of its own. Who gets which is what the demonstr
 - joint: all of them come from one team; otherwise agent i's come from agent i of the i-th of A teams that were trained
   apart.
 
+An episode of L steps is L observations and actions, and its terminal row: the observation after the last step and what
+the expert answered it, though nobody took that action. Discriminators see it under the quirk `absorbing_zeros`.
+
 An archive is a zip file of .npy arrays (numpy's .npz): `metadata` (JSON), and per agent i `lengths_i`, `obs_i`,
-`actions_i`, `avail_actions_i`. Reading one never runs code, and takes no more memory than demonstrations of the map and
-the number of episodes that are asked for, whatever the file claims or unfolds to.
+`actions_i`, `avail_actions_i`, `final_obs_i`, `final_actions_i`. Reading one never runs code, and takes no more memory
+than demonstrations of the map and the number of episodes that are asked for, whatever the file claims or unfolds to.
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, and reading the metadata doe
     from dm2.rollout import Episodes, Policy
 
 FORMAT = "dm2 demonstrations"
-FORMAT_VERSION = 2  # since 2 with avail_actions
+FORMAT_VERSION = 3  # since 2 with avail_actions, since 3 with the terminal row
 BATTLES_AT_ONCE = 250
 MAX_METADATA_BYTES = 2**20  # some KiB are usual
 
@@ -56,6 +59,8 @@ _ARRAYS: dict[str, np.dtype[Any]] = {
     "obs": np.dtype(np.float32),
     "actions": np.dtype(np.int64),
     "avail_actions": np.dtype(np.bool_),
+    "final_obs": np.dtype(np.float32),
+    "final_actions": np.dtype(np.int64),
 }
 
 
@@ -68,6 +73,8 @@ class AgentDemonstrations:
         obs: what the agent saw before each step, float32 [rows, obs_size]; zeros once it is dead.
         actions: what it then did, int64 [rows].
         avail_actions: what it could have done, bool [rows, n_actions].
+        final_obs: what it saw after the last step, float32 [episodes, obs_size]; zeros once it is dead.
+        final_actions: what it answered, int64 [episodes]; 0 once it is dead.
 
     Raises:
         ValueError: a shape or type differs from the ones above.
@@ -77,6 +84,8 @@ class AgentDemonstrations:
     obs: np.ndarray
     actions: np.ndarray
     avail_actions: np.ndarray
+    final_obs: np.ndarray
+    final_actions: np.ndarray
 
     def __post_init__(self) -> None:
         """Check shapes and types."""
@@ -86,6 +95,8 @@ class AgentDemonstrations:
         check_shape("obs", self.obs, (int(self.lengths.sum()), None))
         check_shape("actions", self.actions, (int(self.lengths.sum()),))
         check_shape("avail_actions", self.avail_actions, (int(self.lengths.sum()), None))
+        check_shape("final_obs", self.final_obs, (len(self.lengths), self.obs.shape[1]))
+        check_shape("final_actions", self.final_actions, (len(self.lengths),))
         for name, dtype in _ARRAYS.items():
             if getattr(self, name).dtype != dtype:
                 raise ValueError(f"{name}: found type {getattr(self, name).dtype}, expected {dtype}")
@@ -235,7 +246,12 @@ class _Archive:
             raise StorageError(self._damaged(f"its metadata is no JSON ({error})")) from error
         if not isinstance(record, dict):
             raise StorageError(self._damaged(f"its metadata is a {type(record).__name__}, expected an object"))
-        self.expect(record, format=FORMAT, version=FORMAT_VERSION)
+        self.expect(record, format=FORMAT)
+        if record.get("version") != FORMAT_VERSION:
+            raise StorageError(
+                f"{self.path}: found an archive of version {record.get('version')!r}, expected {FORMAT_VERSION}, which"
+                " holds the observation after an episode's last step too; sample it again"
+            )
         return record
 
     def expect(self, record: Mapping[str, Any], **expected: Any) -> None:
@@ -256,11 +272,15 @@ class _Archive:
         actions = self._array(f"actions_{i}", _ARRAYS["actions"], (rows,))
         self._check_range(f"actions_{i}", actions, 0, spec.n_actions - 1)
         avail_actions = self._array(f"avail_actions_{i}", _ARRAYS["avail_actions"], (rows, spec.n_actions))
-        if not np.isfinite(obs).all():
-            raise StorageError(self._damaged(f"obs_{i} holds numbers that are not finite"))
+        final_obs = self._array(f"final_obs_{i}", _ARRAYS["final_obs"], (episodes, spec.obs_size))
+        final_actions = self._array(f"final_actions_{i}", _ARRAYS["final_actions"], (episodes,))
+        self._check_range(f"final_actions_{i}", final_actions, 0, spec.n_actions - 1)
+        for name, array in {f"obs_{i}": obs, f"final_obs_{i}": final_obs}.items():
+            if not np.isfinite(array).all():
+                raise StorageError(self._damaged(f"{name} holds numbers that are not finite"))
         if not avail_actions[np.arange(rows), actions].all():
             raise StorageError(self._damaged(f"actions_{i} holds actions that avail_actions_{i} rules out"))
-        return AgentDemonstrations(lengths, obs, actions, avail_actions)
+        return AgentDemonstrations(lengths, obs, actions, avail_actions, final_obs, final_actions)
 
     def _check_range(self, name: str, array: np.ndarray, low: int, high: int) -> None:
         if int(array.min()) < low or int(array.max()) > high:
@@ -419,17 +439,15 @@ def _play(
     for first in range(first_episode, first_episode + episodes, BATTLES_AT_ONCE):
         numbers = np.arange(first, min(first + BATTLES_AT_ONCE, first_episode + episodes))
         generator = stream(seed, "demonstrations", "policy", first)
-        yield collect(make(len(numbers), env_seed), policy, numbers, generator)
+        yield collect(make(len(numbers), env_seed), policy, numbers, generator, act_at_end=True)
 
 
 def _keep(batches: Sequence[Episodes], agent: int) -> AgentDemonstrations:
     """One agent's rows of some batches of episodes."""
-    return AgentDemonstrations(
-        lengths=np.concatenate([batch.lengths.numpy() for batch in batches]),
-        obs=np.concatenate([batch.obs[agent].numpy() for batch in batches]),
-        actions=np.concatenate([batch.actions[agent].numpy() for batch in batches]),
-        avail_actions=np.concatenate([batch.avail_actions[agent].numpy() for batch in batches]),
-    )
+    lengths = np.concatenate([batch.lengths.numpy() for batch in batches])
+    names = [name for name in _ARRAYS if name != "lengths"]
+    arrays = {name: np.concatenate([getattr(batch, name)[agent].numpy() for batch in batches]) for name in names}
+    return AgentDemonstrations(lengths, **arrays)
 
 
 def _worth(batches: Sequence[Episodes]) -> dict[str, float]:

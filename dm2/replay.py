@@ -20,8 +20,12 @@ from dm2 import recurrence
 from dm2.checks import check_shape
 from dm2.rollout import NO_ACTION_YET, Episodes
 
-EPISODE_FIELDS = tuple(field.name for field in dataclasses.fields(Episodes) if field.name != "extras")
-"""The arrays of Episodes that are kept: all but what a policy recorded."""
+EPISODE_FIELDS = tuple(
+    field.name
+    for field in dataclasses.fields(Episodes)
+    if field.name not in ("extras", "final_actions", "final_extras")
+)
+"""The arrays of Episodes that are kept: all but what a policy recorded and what it answered when a battle was over."""
 
 
 def episodes_state(blocks: list[Episodes]) -> dict[str, Tensor]:

@@ -5,6 +5,9 @@ batch, so the policy never computes an action that nobody takes. Only steps that
 padding, agent-major (the networks are stacked along the agents) and episode-major within an agent:
 episode n owns the rows starts[n] to starts[n + 1].
 
+With `act_at_end` a battle stays one step longer than it is played: the policy answers its final observation too, in the
+same step and from the same uniform numbers as if the battle had gone on, and nobody takes that action.
+
 `collect_together` does so for several teams at once, each with an environment of its own. Their agents are one axis of
 the policy, team after team, and their running battles its columns; a team with fewer battles left than another gets
 columns that nobody looks at.
@@ -88,6 +91,8 @@ class Episodes:
         dead_enemies: at the end, int64 [N].
         final_obs: observation after the last step, float32 [A, N, obs_size].
         final_avail_actions: bool [A, N, n_actions].
+        final_actions: what the policy answers the final observation, int64 [A, N]; None unless asked for.
+        final_extras: what it recorded then, under the names of extras, each [A, N, ...].
         state: global state before each action, float32 [rows, state_size]; None unless asked for.
         final_state: after the last step, float32 [N, state_size]; None unless asked for.
         extras: what the policy recorded, each [A, rows, ...].
@@ -110,6 +115,8 @@ class Episodes:
     state: Tensor | None = None
     final_state: Tensor | None = None
     extras: dict[str, Tensor] = field(default_factory=dict)
+    final_actions: Tensor | None = None
+    final_extras: dict[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check every shape against the number of agents, episodes and rows."""
@@ -131,14 +138,23 @@ class Episodes:
             check_shape("final_state", self.final_state, (episodes, self.state.shape[1]))
         for name, extra in self.extras.items():
             check_shape(f"extras[{name!r}]", extra, (agents, rows, *extra.shape[2:]))
+        if self.final_actions is not None:
+            check_shape("final_actions", self.final_actions, (agents, episodes))
+        for name, extra in self.final_extras.items():
+            check_shape(f"final_extras[{name!r}]", extra, (agents, episodes, *extra.shape[2:]))
 
     def to(self, device: torch.device) -> Episodes:
         """The same episodes with every tensor on a device."""
         if all(part.device == device for part in (self.obs, *self.extras.values())):
             return self
-        arrays = {part.name: getattr(self, part.name) for part in fields(self) if part.name != "extras"}
-        moved: dict[str, Any] = {name: array if array is None else _to(array, device) for name, array in arrays.items()}
-        return replace(self, **moved, extras={name: extra.to(device) for name, extra in self.extras.items()})
+        moved: dict[str, Any] = {}
+        for part in fields(self):
+            value = getattr(self, part.name)
+            if isinstance(value, dict):
+                moved[part.name] = {name: extra.to(device) for name, extra in value.items()}
+            else:
+                moved[part.name] = value if value is None else _to(value, device)
+        return replace(self, **moved)
 
     @property
     def n_agents(self) -> int:
@@ -183,25 +199,27 @@ class Episodes:
 class _Recorder:
     """Named buffers [A, N, steps, ...] that become rows [A, rows, ...] once the lengths are known.
 
-    A buffer is as long as the episode limit, but memory that no step has touched costs nothing.
+    A buffer has a step more than the episode limit, for the final observations; memory that no step has touched costs
+    nothing.
     """
 
     def __init__(self, n_battles: int, episode_limit: int) -> None:
         self.n_battles = n_battles
-        self.episode_limit = episode_limit
+        self.steps = episode_limit + 1
         self.buffers: dict[str, Tensor] = {}
 
     def record(self, name: str, battles: Tensor, step: int, value: Tensor) -> None:
         """Store value [A, len(battles), ...] as the given step of these battles."""
         if name not in self.buffers:
-            shape = (value.shape[0], self.n_battles, self.episode_limit, *value.shape[2:])
+            shape = (value.shape[0], self.n_battles, self.steps, *value.shape[2:])
             self.buffers[name] = torch.empty(shape, dtype=value.dtype, device=value.device)
         self.buffers[name][:, battles.to(value.device), step] = value
 
-    def rows(self, name: str, filled: Tensor) -> Tensor:
-        """Give up a buffer for its played rows, [A, rows, ...]; filled is bool [N, steps]."""
+    def take(self, name: str, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Give up a buffer for its played rows [A, rows, ...] and, [A, N, ...], the rows behind each episode's last."""
         buffer = self.buffers.pop(name)
-        return buffer[:, filled.to(buffer.device)]
+        filled = torch.arange(self.steps) < lengths[:, None]  # [N, steps]
+        return buffer[:, filled.to(buffer.device)], buffer[:, torch.arange(self.n_battles), lengths]
 
 
 def collect(
@@ -211,6 +229,7 @@ def collect(
     generator: np.random.Generator,
     *,
     keep_state: bool = False,
+    act_at_end: bool = False,
 ) -> Episodes:
     """Play episodes, one in each battle of env, in as many waves as there are episodes for each battle.
 
@@ -222,11 +241,12 @@ def collect(
         generator: draws the uniform numbers of the policy, in each step for all battles, ended or not: what one
             battle draws does not depend on when the others end.
         keep_state: store the global state too.
+        act_at_end: let the policy answer the final observations too.
 
     Returns:
         The episodes, in the order of their numbers in `episodes`.
     """
-    return collect_together([env], policy, [episodes], [generator], keep_state=keep_state)[0]
+    return collect_together([env], policy, [episodes], [generator], keep_state=keep_state, act_at_end=act_at_end)[0]
 
 
 def collect_together(
@@ -236,6 +256,7 @@ def collect_together(
     generators: Sequence[np.random.Generator],
     *,
     keep_state: bool = False,
+    act_at_end: bool = False,
 ) -> list[Episodes]:
     """Play episodes of several teams, each as `collect` does and, but for rounding, with the same result.
 
@@ -245,6 +266,7 @@ def collect_together(
         episodes: numbers of the episodes that each team plays; equally many.
         generators: one per team.
         keep_state: store the global state too.
+        act_at_end: let the policy answer the final observations too.
 
     Returns:
         The episodes of each team.
@@ -254,7 +276,7 @@ def collect_together(
             raise ValueError(f"episodes: found shape {list(numbers.shape)}, expected [a multiple of {env.n_battles}]")
     waves = [np.split(numbers, numbers.size // env.n_battles) for env, numbers in zip(envs, episodes, strict=True)]
     played = [
-        _collect_wave(list(map(_Team, envs, numbers, generators)), policy, keep_state)
+        _collect_wave(list(map(_Team, envs, numbers, generators)), policy, keep_state, act_at_end)
         for numbers in zip(*waves, strict=True)
     ]
     return [join(parts) for parts in zip(*played, strict=True)]
@@ -264,7 +286,7 @@ class _Team:
     """One environment's battles while they are played, and what is recorded of them.
 
     Attributes:
-        running: battles that have not ended, int64 [B].
+        running: battles in which the policy acts, int64 [B].
         lengths: steps of each battle so far, int64 [N].
     """
 
@@ -283,23 +305,28 @@ class _Team:
         uniform = self.generator.random((env.spec.n_agents, env.n_battles), dtype=np.float32)[:, running]
         return _agent_major(env.obs[running]), _agent_major(env.avail_actions[running]), torch.from_numpy(uniform)
 
-    def play(self, step: int, recorded: dict[str, Tensor], keep_state: bool) -> Tensor:
-        """Take the actions among what is recorded, each [A, B, ...]; the columns that go on, int64 [up to B]."""
+    def play(self, step: int, recorded: dict[str, Tensor], keep_state: bool, act_at_end: bool) -> Tensor:
+        """Take the actions among what is recorded, each [A, B, ...]; the columns that go on, int64 [up to B].
+
+        With act_at_end a battle goes on until the policy has answered its final observation.
+        """
         env, running, index = self.env, self.running, torch.from_numpy(self.running)
+        playing = env.active[running]
         if keep_state:
             recorded["state"] = torch.from_numpy(env.state[running])[None]
         self.actions[running] = recorded["actions"].T.numpy()
-        env.step(self.actions)
+        if playing.any():
+            env.step(self.actions)
         recorded["reward"] = torch.from_numpy(env.reward[running])[None]
         for name, value in recorded.items():
             self.recorder.record(name, index, step, value)
-        self.lengths[index] += 1
-        going_on = env.active[running]
+        self.lengths[index] += torch.from_numpy(playing)
+        going_on = playing if act_at_end else env.active[running]
         self.running = running[going_on]
         return torch.from_numpy(np.flatnonzero(going_on))
 
 
-def _collect_wave(teams: list[_Team], policy: Policy, keep_state: bool) -> list[Episodes]:
+def _collect_wave(teams: list[_Team], policy: Policy, keep_state: bool, act_at_end: bool) -> list[Episodes]:
     """Play one episode in each battle."""
     agents, columns = teams[0].env.spec.n_agents, teams[0].env.n_battles
     rows = [slice(n * agents, (n + 1) * agents) for n in range(len(teams))]
@@ -319,14 +346,15 @@ def _collect_wave(teams: list[_Team], policy: Policy, keep_state: bool) -> list[
         for team, own in zip(teams, rows, strict=True):
             battles = len(team.running)
             seen = {name: value[own, :battles] for name, value in recorded.items()}
-            stay.append(team.play(step, seen, keep_state) if battles else torch.empty(0, dtype=torch.int64))
+            nobody = torch.empty(0, dtype=torch.int64)
+            stay.append(team.play(step, seen, keep_state, act_at_end) if battles else nobody)
         step += 1
         last_actions, hidden = result.actions, result.hidden
         if any(len(left) < parts[0].shape[1] for left, parts in zip(stay, observed, strict=True)):
             columns, stay = max(map(len, stay)), [_to(left, device) for left in stay]
             last_actions = _keep(last_actions, rows, stay, columns, NO_ACTION_YET)
             hidden = {name: _keep(value, rows, stay, columns, 0.0) for name, value in hidden.items()}
-    return [_finish(team.env, team.recorder, team.lengths, keep_state) for team in teams]
+    return [_finish(team, keep_state, act_at_end) for team in teams]
 
 
 def _to(tensor: Tensor, device: torch.device) -> Tensor:
@@ -360,29 +388,34 @@ def _extra_names(result: ActResult) -> dict[str, Tensor]:
     return {f"extras/{name}": value for name, value in result.extras.items()}
 
 
-def _finish(env: BatchedEnv, recorder: _Recorder, lengths: Tensor, keep_state: bool) -> Episodes:
+def _finish(team: _Team, keep_state: bool, act_at_end: bool) -> Episodes:
     """Build the Episodes after the last battle has ended."""
-    filled = torch.arange(recorder.episode_limit) < lengths[:, None]  # [N, steps]
-    extras = [name for name in recorder.buffers if name.startswith("extras/")]
+    env, recorder, extras, final_extras = team.env, team.recorder, {}, {}
+    for name in [name for name in recorder.buffers if name.startswith("extras/")]:
+        plain_name = name.removeprefix("extras/")
+        extras[plain_name], final_extras[plain_name] = recorder.take(name, team.lengths)
+    actions, final_actions = recorder.take("actions", team.lengths)
     return Episodes(
-        lengths=lengths,
-        obs=recorder.rows("obs", filled),
-        avail_actions=recorder.rows("avail_actions", filled),
-        actions=recorder.rows("actions", filled),
-        reward=recorder.rows("reward", filled)[0],
+        lengths=team.lengths,
+        obs=recorder.take("obs", team.lengths)[0],
+        avail_actions=recorder.take("avail_actions", team.lengths)[0],
+        actions=actions,
+        reward=recorder.take("reward", team.lengths)[0][0],
         battle_won=torch.from_numpy(env.battle_won.copy()),
         truncated=torch.from_numpy(env.truncated.copy()),
         dead_allies=torch.from_numpy(env.dead_allies.copy()),
         dead_enemies=torch.from_numpy(env.dead_enemies.copy()),
         final_obs=_agent_major(env.obs),
         final_avail_actions=_agent_major(env.avail_actions),
-        state=recorder.rows("state", filled)[0] if keep_state else None,
+        state=recorder.take("state", team.lengths)[0][0] if keep_state else None,
         final_state=torch.from_numpy(env.state.copy()) if keep_state else None,
-        extras={name.removeprefix("extras/"): recorder.rows(name, filled) for name in extras},
+        extras=extras,
+        final_actions=final_actions if act_at_end else None,  # else those rows were never written
+        final_extras=final_extras if act_at_end else {},
     )
 
 
-_AGENT_MAJOR = ("obs", "avail_actions", "actions", "final_obs", "final_avail_actions")
+_AGENT_MAJOR = ("obs", "avail_actions", "actions", "final_obs", "final_avail_actions", "final_actions")
 
 
 def join(parts: Sequence[Episodes]) -> Episodes:
@@ -390,10 +423,10 @@ def join(parts: Sequence[Episodes]) -> Episodes:
     if len(parts) == 1:
         return parts[0]
 
-    def joined(name: str) -> Tensor | None:
-        arrays = [getattr(part, name) for part in parts]
-        return None if arrays[0] is None else torch.cat(arrays, dim=int(name in _AGENT_MAJOR))
+    def joined(name: str) -> Tensor | dict[str, Tensor] | None:
+        values = [getattr(part, name) for part in parts]
+        if isinstance(values[0], dict):
+            return {key: torch.cat([value[key] for value in values], dim=1) for key in values[0]}
+        return None if values[0] is None else torch.cat(values, dim=int(name in _AGENT_MAJOR))
 
-    arrays = {part.name: joined(part.name) for part in fields(Episodes) if part.name != "extras"}
-    extras = {name: torch.cat([part.extras[name] for part in parts], dim=1) for name in parts[0].extras}
-    return Episodes(**arrays, extras=extras)  # type: ignore[arg-type]
+    return Episodes(**{part.name: joined(part.name) for part in fields(Episodes)})  # type: ignore[arg-type]

@@ -73,9 +73,10 @@ def test_cross_entropy_by_hand() -> None:
 def test_rows_are_what_the_actor_saw_while_it_lived() -> None:
     """The expert's own net gives the log-probabilities that were recorded when it played."""
     expert = ippo()
-    episodes = collect(FakeEnv(6), expert.policy(), np.arange(6), stream(9, "policy"))
+    episodes = collect(FakeEnv(6), expert.policy(), np.arange(6), stream(9, "policy"), act_at_end=True)
+    names = ("obs", "actions", "avail_actions", "final_obs", "final_actions")
     for agent in range(2):
-        arrays = (getattr(episodes, name)[agent].numpy() for name in ("obs", "actions", "avail_actions"))
+        arrays = (getattr(episodes, name)[agent].numpy() for name in names)
         rows = cloning_rows(AgentDemonstrations(episodes.lengths.numpy(), *arrays), agent, SPEC.n_agents)
         one = slice(agent, agent + 1)
         losses, _ = losses_and_hits(expert.actor[one], expert.actor_shape, rows, torch.arange(6))

@@ -121,9 +121,16 @@ def test_archive_comes_back_as_it_was(tmp_path: Path) -> None:
     assert found.metadata == original.metadata
     assert found.fingerprint == original.fingerprint
     for agent, other in zip(found.agents, original.agents, strict=True):
-        for name in ("lengths", "obs", "actions", "avail_actions"):
+        for name in ("lengths", "obs", "actions", "avail_actions", "final_obs", "final_actions"):
             np.testing.assert_array_equal(getattr(agent, name), getattr(other, name))
     assert read_metadata(tmp_path / "set.npz")["win_rate"] == original.metadata["win_rate"]
+
+
+def test_the_terminal_row_is_the_observation_after_the_last_step_and_the_answer_to_it() -> None:
+    alive, dead = sample().agents
+    assert alive.final_obs[:, 1].tolist() == (alive.lengths / SPEC.episode_limit).tolist()
+    assert alive.final_actions.tolist() == [1] * 6
+    assert not dead.final_obs.any() and not dead.final_actions.any()
 
 
 def test_fingerprint_follows_the_content() -> None:
@@ -257,7 +264,7 @@ def npy(header: bytes, data: bytes) -> bytes:
 
 
 @given(
-    st.sampled_from(["metadata", "lengths_0", "obs_0", "actions_1"]),
+    st.sampled_from(["metadata", "lengths_0", "obs_0", "actions_1", "final_obs_0", "final_actions_1"]),
     st.binary(max_size=60) | st.builds(npy, NPY_HEADER, st.binary(max_size=16)),
 )
 @FUZZ
@@ -290,7 +297,7 @@ def bomb(members: dict[str, bytes], method: int, bomb: str, claimed: int) -> byt
 
 
 @given(
-    st.sampled_from(["metadata", "lengths_0", "obs_0", "actions_1", "avail_actions_1"]),
+    st.sampled_from(["metadata", "lengths_0", "obs_0", "actions_1", "avail_actions_1", "final_obs_0"]),
     st.sampled_from([zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]),
     st.data(),
 )
@@ -327,11 +334,12 @@ def test_refuses_metadata_that_would_fill_the_memory(archive: Path, monkeypatch:
     refused(archive, "its metadata claims [0-9]+ bytes")
 
 
-def test_refuses_numbers_that_are_not_finite(archive: Path) -> None:
+@pytest.mark.parametrize("name", ["obs_0", "final_obs_1"])
+def test_refuses_numbers_that_are_not_finite(archive: Path, name: str) -> None:
     def change(arrays: dict[str, np.ndarray]) -> None:
-        arrays["obs_0"][0, 0] = np.nan
+        arrays[name][0, 0] = np.nan
 
-    refused(rewrite(archive, change), "obs_0 holds numbers that are not finite")
+    refused(rewrite(archive, change), f"{name} holds numbers that are not finite")
 
 
 def test_refuses_actions_that_were_not_available(archive: Path) -> None:
@@ -367,7 +375,7 @@ def test_refuses_another_version(archive: Path) -> None:
         record = json.loads(arrays["metadata"].tobytes()) | {"version": 99}
         arrays["metadata"] = np.frombuffer(json.dumps(record).encode(), np.uint8)
 
-    refused(rewrite(archive, change), "found version 99, expected 2")
+    refused(rewrite(archive, change), "found an archive of version 99, expected 3, .*; sample it again")
 
 
 def test_refuses_a_claim_that_the_file_cannot_hold(archive: Path) -> None:
@@ -393,11 +401,14 @@ def test_a_failed_write_changes_nothing(archive: Path) -> None:
 def test_agent_demonstrations_check_their_shapes() -> None:
     lengths, obs, actions = np.array([2]), np.zeros((2, 3), np.float32), np.zeros(2, np.int64)
     avail_actions = np.ones((2, 4), np.bool_)
+    final = np.zeros((1, 3), np.float32), np.zeros(1, np.int64)
     with pytest.raises(ValueError, match=r"obs: found shape \[3, 3\], expected \[2, any\]"):
-        AgentDemonstrations(lengths, np.zeros((3, 3), np.float32), actions, avail_actions)
+        AgentDemonstrations(lengths, np.zeros((3, 3), np.float32), actions, avail_actions, *final)
     with pytest.raises(ValueError, match="obs: found type float64, expected float32"):
-        AgentDemonstrations(lengths, obs.astype(np.float64), actions, avail_actions)
+        AgentDemonstrations(lengths, obs.astype(np.float64), actions, avail_actions, *final)
     with pytest.raises(ValueError, match="expected episodes of at least one step"):
-        AgentDemonstrations(np.array([2, 0]), obs, actions, avail_actions)
+        AgentDemonstrations(np.array([2, 0]), obs, actions, avail_actions, *final)
     with pytest.raises(ValueError, match=r"avail_actions: found shape \[1, 4\], expected \[2, any\]"):
-        AgentDemonstrations(lengths, obs, actions, avail_actions[:1])
+        AgentDemonstrations(lengths, obs, actions, avail_actions[:1], *final)
+    with pytest.raises(ValueError, match=r"final_obs: found shape \[1, 2\], expected \[1, 3\]"):
+        AgentDemonstrations(lengths, obs, actions, avail_actions, final[0][:, :2], final[1])

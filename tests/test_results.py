@@ -250,7 +250,7 @@ def test_read_table_names_what_is_missing(tmp_path: Path) -> None:
 def write_archive(folder: Path, map_name: str = "3m", source: DemonstrationSource = SOURCE) -> Path:
     """Two one-step episodes of one agent, one of them won."""
     lengths, obs, actions = np.ones(2, np.int64), np.zeros((2, 4), np.float32), np.zeros(2, np.int64)
-    agent = AgentDemonstrations(lengths, obs, actions, np.ones((2, 3), np.bool_))
+    agent = AgentDemonstrations(lengths, obs, actions, np.ones((2, 3), np.bool_), obs, actions)
     worth = {"map_name": map_name, "episodes": 2, "win_rate": 0.5, "return_mean": 7.25}
     name = DemonstrationSettings(scale="quick", map_name="3m", source=source).name
     path = folder / "demonstrations" / "3m" / f"{name}.npz"

@@ -24,10 +24,8 @@ class Echo:
         return ActResult(actions, {"steps": hidden["steps"] + 1}, extras)
 
 
-def play(n_battles=6, seed=1, keep_state=False):
-    return collect(
-        FakeEnv(n_battles), Echo(), np.arange(10, 10 + n_battles), np.random.default_rng(seed), keep_state=keep_state
-    )
+def play(n_battles=6, seed=1, **options):
+    return collect(FakeEnv(n_battles), Echo(), np.arange(10, 10 + n_battles), np.random.default_rng(seed), **options)
 
 
 def test_episode_lengths_and_rows():
@@ -84,6 +82,33 @@ def test_draws_do_not_depend_on_when_other_battles_end():
         assert np.array_equal(episodes.extras["uniform"][:, start : start + length].numpy(), uniform[:length, :, n].T)
 
 
+def test_the_policy_answers_the_final_observations_as_if_the_battles_went_on():
+    plain, found = play(keep_state=True), play(keep_state=True, act_at_end=True)
+    for part in dataclasses.fields(Episodes):
+        one, other = getattr(plain, part.name), getattr(found, part.name)
+        if isinstance(one, torch.Tensor):
+            assert torch.equal(one, other), part.name
+    assert all(torch.equal(extra, found.extras[name]) for name, extra in plain.extras.items())
+    assert plain.final_actions is None and plain.final_extras == {}
+    uniform = np.random.default_rng(1).random((9, 2, 6), dtype=np.float32)
+    for n, length in enumerate(found.lengths.tolist()):
+        assert np.array_equal(found.final_extras["uniform"][:, n].numpy(), uniform[length, :, n])
+        assert (found.final_extras["steps"][:, n] == length).all()
+    assert torch.equal(found.final_extras["last"], found.actions[:, found.starts[1:] - 1])
+    assert found.final_avail_actions.gather(2, found.final_actions[..., None]).all()
+    assert len(set(found.final_actions[0].tolist())) > 1 and not found.final_actions[1].any()
+
+
+def test_final_answers_do_not_depend_on_the_other_battles():
+    one, other = (
+        collect(FakeEnv(6), Echo(), numbers, np.random.default_rng(1), act_at_end=True)
+        for numbers in (np.arange(10, 16), np.array([10, 12, 18, 13, 24, 12]))
+    )
+    assert one.lengths[[0, 3]].tolist() == other.lengths[[0, 3]].tolist()
+    assert int(one.lengths.max()) > int(other.lengths.max())
+    assert torch.equal(one.final_actions[:, [0, 3]], other.final_actions[:, [0, 3]])
+
+
 def test_state_is_kept_only_on_request():
     assert play().state is None and play().final_state is None
 
@@ -104,8 +129,9 @@ def test_number_of_episodes_must_fill_the_battles():
 
 def test_more_episodes_than_battles_are_played_in_waves():
     env, numbers, generator = FakeEnv(2), np.arange(10, 16), np.random.default_rng(1)
-    waves = collect(env, Echo(), numbers, np.random.default_rng(1), keep_state=True)
-    parts = [collect(env, Echo(), numbers[n : n + 2], generator, keep_state=True) for n in (0, 2, 4)]
+    options = {"keep_state": True, "act_at_end": True}
+    waves = collect(env, Echo(), numbers, np.random.default_rng(1), **options)
+    parts = [collect(env, Echo(), numbers[n : n + 2], generator, **options) for n in (0, 2, 4)]
     assert waves.n_episodes == 6
     assert waves.rows == sum(part.rows for part in parts)
     for name, axis in {
@@ -114,11 +140,13 @@ def test_more_episodes_than_battles_are_played_in_waves():
         "actions": 1,
         "reward": 0,
         "final_obs": 1,
+        "final_actions": 1,
         "state": 0,
         "final_state": 0,
     }.items():
         assert torch.equal(getattr(waves, name), torch.cat([getattr(part, name) for part in parts], axis)), name
     assert torch.equal(waves.extras["last"], waves.last_actions)
+    assert torch.equal(waves.final_extras["uniform"], torch.cat([p.final_extras["uniform"] for p in parts], 1))
 
 
 @pytest.mark.parametrize("numbers", [np.arange(3), np.arange(0), np.arange(4).reshape(2, 2)])
