@@ -41,8 +41,9 @@ def test_the_default_scale_is_quick() -> None:
         ("5m_vs_6m", (0.05, 10, 256, 0.3, 128)),
         ("3s_vs_4z", (0.2, 15, 1024, 0.05, 32)),
         ("3s_vs_3z", (0.2, 15, 1024, 0.3, 32)),
-        ("3s_vs_5z", (0.2, 15, 1024, 0.1, 32)),
-        ("8m_vs_9m", (0.2, 15, 1024, 0.4, 32)),
+        ("3s_vs_5z", (0.05, 15, 1024, 0.1, 32)),
+        ("8m_vs_9m", (0.05, 15, 1024, 0.4, 32)),
+        ("6h_vs_8z", (0.2, 5, 1024, 0.05, 32)),
     ],
 )
 def test_paper_scale_has_the_papers_numbers(map_name: str, expected: tuple[float, ...]) -> None:
@@ -53,6 +54,22 @@ def test_paper_scale_has_the_papers_numbers(map_name: str, expected: tuple[float
     assert (*found, settings.evaluation_episodes) == expected
     assert (settings.env_steps, settings.evaluation_interval) == (10_050_000, 50_000)
     assert (discriminator.steps_per_update, discriminator.batch_episodes) == (120, 64)
+
+
+@pytest.mark.parametrize(
+    ("map_name", "clip_epsilon", "ppo_epochs"),
+    [
+        ("5m_vs_6m", 0.05, 10),
+        ("3s_vs_4z", 0.2, 15),
+        ("3s_vs_3z", 0.2, 15),
+        ("3s_vs_5z", 0.05, 15),
+        ("8m_vs_9m", 0.05, 15),
+    ],
+)
+def test_rmappo_has_the_papers_clip_and_epochs(map_name: str, clip_epsilon: float, ppo_epochs: int) -> None:
+    rmappo = load("paper").settings(Run(map_name, "rmappo", 112358)).rmappo
+    assert rmappo is not None
+    assert (rmappo.clip_epsilon, rmappo.ppo_epochs) == (clip_epsilon, ppo_epochs)
 
 
 def test_paper_scale_is_five_maps_and_five_seeds() -> None:
