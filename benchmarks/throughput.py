@@ -248,6 +248,8 @@ def measure_learner(condition: str, map_name: str, arguments: argparse.Namespace
     laps = [(steps, wall + steps * share[0], processor + steps * share[1]) for steps, wall, processor in laps]
     row = row_of(condition, map_name, 1, laps)
     row |= {f"{name}_share": round(seconds / sum(spent.values()), 3) for name, seconds in spent.items()}
+    if settings.qmix is not None:
+        row["gradient_steps_per_episode"] = settings.qmix.gradient_steps / settings.qmix.n_battles
     played = []
     operations = counted(lambda: played.append(play(learner, settings, env_steps_per_repeat, 900_000_000)))
     gflop_per_second = operations / played[0] * row["per_processor_second"] / 1e9

@@ -231,8 +231,8 @@ class QMIXSettings(AlgorithmSettings):
 
     n_battles: Count = 32
     """Battles played, all at once, before each update."""
-    gradient_steps: Count = 1
-    """Gradient steps per update, each on a batch of its own; as many as battles is PyMARL's usual rate."""
+    gradient_steps: Count = Field(default_factory=lambda data: data["n_battles"])
+    """Gradient steps per update, each on a batch of its own; by default one per episode, as many as n_battles."""
     replay_episodes: Count = 5000
     """Episodes the replay buffer holds."""
     batch_episodes: Count = 32

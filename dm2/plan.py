@@ -2,8 +2,8 @@
 
 The throughput behind the core hours is measured, not guessed: benchmarks/throughput.csv, which benchmarks/throughput.py
 writes, has env steps per second of one core for each kind of learner, evaluations included, on one map at the paper's
-settings. QMIX may take more gradient steps than measured, which counts; other maps, batch sizes and processors differ
-too, so the hours are an order of magnitude and not a promise.
+settings, and how many gradient steps per episode QMIX took meanwhile: runs with more or fewer are counted so. Other maps,
+batch sizes and processors differ too, so the hours are an order of magnitude and not a promise.
 Sampling demonstrations and drawing are small beside training and left out.
 """
 
@@ -20,8 +20,6 @@ from dm2.experiments import Matrix
 SECONDS_PER_HOUR = 3600
 DISTRIBUTION_MATCHING = "dm2_ippo_demo"
 """Part of the benchmark that stands for every run with discriminators."""
-MEASURED_GRADIENT_STEPS = 1
-"""Of QMIX after each collection, in the benchmark as in the paper's settings."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +30,13 @@ class Throughput:
         env_steps_per_second: of one core, by part of the benchmark: ippo, qmix, rmappo, dm2_ippo_demo.
         map_name: map that it was measured on.
         update_share: share of that time that gradient steps take, by part, in [0, 1]; where it is not known, 0.
+        gradient_steps_per_episode: of QMIX when it was measured.
     """
 
     env_steps_per_second: Mapping[str, float]
     map_name: str
     update_share: Mapping[str, float] = field(default_factory=dict)
+    gradient_steps_per_episode: float = 1.0
 
     @classmethod
     def load(cls, path: Path) -> Throughput:
@@ -54,7 +54,8 @@ class Throughput:
             raise SettingsError(f"{path}: found no throughput on one thread; benchmarks/throughput.py --csv writes it")
         speeds = {row["part"]: float(row["env_steps_per_second"]) for row in rows}
         shares = {row["part"]: float(share) for row in rows if (share := row.get("update_share"))}
-        return cls(speeds, rows[0]["map_name"], shares)
+        steps = [float(found) for row in rows if (found := row.get("gradient_steps_per_episode"))]
+        return cls(speeds, rows[0]["map_name"], shares, *steps[:1])
 
     def core_hours(self, settings: RunSettings) -> float | None:
         """What one run takes; None where its kind is not measured."""
@@ -62,8 +63,10 @@ class Throughput:
         if part not in self.env_steps_per_second:
             return None
         measured = settings.env_steps / self.env_steps_per_second[part] / SECONDS_PER_HOUR
-        gradient_steps = settings.qmix.gradient_steps if settings.qmix else MEASURED_GRADIENT_STEPS
-        return measured * (1 + self.update_share.get(part, 0.0) * (gradient_steps / MEASURED_GRADIENT_STEPS - 1))
+        if settings.qmix is None:
+            return measured
+        rate = settings.qmix.gradient_steps / settings.qmix.n_battles / self.gradient_steps_per_episode
+        return measured * (1 + self.update_share.get(part, 0.0) * (rate - 1))
 
 
 @dataclass(frozen=True)

@@ -159,6 +159,13 @@ def test_replay_holds_a_batch() -> None:
         QMIXSettings.from_mapping({"replay_episodes": 8}, "test")
 
 
+def test_qmix_makes_a_gradient_step_per_episode_by_default() -> None:
+    assert [QMIXSettings(n_battles=n).gradient_steps for n in (4, 32)] == [4, 32]
+    assert QMIXSettings(n_battles=4, gradient_steps=1).gradient_steps == 1
+    with pytest.raises(SettingsError, match="n_battles: Input should be greater than or equal to 1"):
+        QMIXSettings.from_mapping({"n_battles": 0}, "test")
+
+
 def test_every_setting_is_described() -> None:
     for model in (RunSettings, QMIXSettings, QuirkSettings, DemonstrationSource, SelfImitationSettings):
         assert [key for key, field in model.model_fields.items() if not field.description] == []

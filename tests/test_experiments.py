@@ -56,6 +56,17 @@ def test_paper_scale_has_the_papers_numbers(map_name: str, expected: tuple[float
     assert (discriminator.steps_per_update, discriminator.batch_episodes) == (120, 64)
 
 
+@pytest.mark.parametrize("scale", scale_names(CONFIG))
+def test_qmix_makes_a_gradient_step_per_episode_unless_the_scale_says_so(scale: str) -> None:
+    matrix = load(scale)
+    blocks = [qmix for run in matrix.runs if (qmix := matrix.settings(run).qmix) is not None]
+    departs = any(block.gradient_steps != block.n_battles for block in blocks)
+    assert blocks and departs == (scale in ("quick", "smoke"))
+    comments = re.findall(r"^#.*", (CONFIG / "scales" / f"{scale}.yaml").read_text(), flags=re.MULTILINE)
+    said = " ".join(line.removeprefix("#").strip() for line in comments)
+    assert bool(re.search(r"gradient step per \w+ episodes instead of one per episode", said)) == departs
+
+
 @pytest.mark.parametrize(
     ("map_name", "clip_epsilon", "ppo_epochs"),
     [

@@ -32,10 +32,10 @@ def test_the_first_line_has_the_totals() -> None:
 
 
 def test_more_gradient_steps_of_qmix_than_measured_take_longer() -> None:
-    layer = {"env_steps": 72_000, "qmix": {"gradient_steps": 9}}
+    layer = {"env_steps": 72_000, "qmix": {"n_battles": 4, "gradient_steps": 9}}
     matrix = load("smoke", runs={"3m": ["qmix", "ippo"]}, defaults=layer)
-    measured = Throughput({"ippo": 10.0, "qmix": 20.0}, "5m_vs_6m", {"qmix": 0.5, "ippo": 0.9})
-    # of QMIX's hour per run half is one gradient step, of which there are eight more; IPPO's settings are as measured
+    measured = Throughput({"ippo": 10.0, "qmix": 20.0}, "5m_vs_6m", {"qmix": 0.5, "ippo": 0.9}, 0.25)
+    # of QMIX's hour per run half is one gradient step per four episodes, here nine; IPPO's settings are as measured
     assert [cost.core_hours for cost in costs(map(matrix.settings, matrix.runs), measured)] == [2 * 5.0, 2 * 2.0]
 
 
@@ -53,8 +53,9 @@ def test_every_scale_runs_what_is_measured(scale: str) -> None:
 
 def test_throughput_is_that_of_one_thread(tmp_path: Path) -> None:
     path = tmp_path / "throughput.csv"
-    path.write_text("part,map_name,threads,env_steps_per_second,update_share\nippo,8m,1,3,0.5\nippo,8m,2,5,\n")
-    assert Throughput.load(path) == Throughput({"ippo": 3.0}, "8m", {"ippo": 0.5})
+    rows = ["qmix,8m,1,3,0.5,0.125", "qmix,8m,2,5,,", "ippo,8m,1,4,,"]
+    path.write_text("\n".join(["part,map_name,threads,env_steps_per_second,update_share,gradient_steps_per_episode", *rows]))
+    assert Throughput.load(path) == Throughput({"qmix": 3.0, "ippo": 4.0}, "8m", {"qmix": 0.5}, 0.125)
 
 
 @pytest.mark.parametrize("text", [None, "part,map_name,threads,env_steps_per_second\nippo,8m,2,5\n"])
