@@ -262,7 +262,7 @@ CLAIMS = (
     Claim(
         "S3",
         "more episodes of demonstrations make DM² better",
-        (Ladder((*(Side((f"dm2_ippo_demo_{n}_episodes",)) for n in FEWER_EPISODES), DM2_FULL), TWO_MAPS, "episodes"),),
+        (Ladder((*(Side((f"dm2_ippo_demo_{n}_demonstrated_episodes",)) for n in FEWER_EPISODES), DM2_FULL), TWO_MAPS, "episodes"),),
         of_the_paper=False,
     ),
 )

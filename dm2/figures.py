@@ -50,10 +50,10 @@ LOOKS = {
     "ippo_bc_pretrain": ("#56B4E9", "p"),
     "open_loop": ("#B8860B", "X"),
     # fewer episodes are lighter; dm2_ippo_demo, which learns from all, is the darkest
-    "dm2_ippo_demo_64_episodes": ("#A1D99B", "v"),
-    "dm2_ippo_demo_125_episodes": ("#74C476", "s"),
-    "dm2_ippo_demo_250_episodes": ("#41AB5D", "D"),
-    "dm2_ippo_demo_500_episodes": ("#006D2C", "p"),
+    "dm2_ippo_demo_64_demonstrated_episodes": ("#A1D99B", "v"),
+    "dm2_ippo_demo_125_demonstrated_episodes": ("#74C476", "s"),
+    "dm2_ippo_demo_250_demonstrated_episodes": ("#41AB5D", "D"),
+    "dm2_ippo_demo_500_demonstrated_episodes": ("#006D2C", "p"),
 }
 OTHER_LOOKS = (
     ("#CC79A7", "h"),

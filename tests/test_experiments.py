@@ -87,7 +87,7 @@ def test_paper_scale_is_five_maps_and_five_seeds() -> None:
     matrix = load("paper")
     assert matrix.scale.seeds == PAPER_SEEDS
     assert set(matrix.scale.runs) == {"5m_vs_6m", "3s_vs_4z", "3s_vs_3z", "3s_vs_5z", "8m_vs_9m"}
-    assert len(matrix.runs) == 5 * (25 + 13 + 1 + 21 + 7 + 7 + 7 + 2 * 4 + 4)
+    assert len(matrix.runs) == 5 * (25 + 13 + 1 + 21 + 7 + 7 + 7 + 2 * 4 + 4 + 4)
 
 
 @pytest.mark.parametrize(
@@ -242,6 +242,19 @@ def test_the_quirk_study_of_dm2_is_that_of_ippo_from_the_same_demonstrations() -
         assert dm2.demonstrations == matrix.settings(Run("5m_vs_6m", "dm2_ippo_demo", 1)).demonstrations
     assert matrix.settings(Run("5m_vs_6m", "ippo_as_the_papers_code", 1)).quirks == QuirkSettings.as_the_papers_code()
     assert matrix.conditions["ippo_one_sided_huber_on"].label == "IPPO, one sided huber on"
+
+
+@pytest.mark.parametrize("name", ["dm2_ippo_demo_50", "dm2_ippo_demo_70", "dm2_qmix_demo", "dm2_sil"])
+def test_twins_with_1024_episodes_differ_in_nothing_else(name: str) -> None:
+    matrix = load("paper")
+    own, twin = (matrix.settings(Run("5m_vs_6m", one, 1)) for one in (name, f"{name}_1024_episodes"))
+    assert own.ippo is not None and twin.ippo is not None
+    assert (own.ippo.episodes_per_update, twin.ippo.episodes_per_update) == (256, 1024)
+    wanted = own.model_dump() | {"condition": twin.condition, "ippo": own.ippo.model_dump() | {"episodes_per_update": 1024}}
+    if own.demonstrations is not None and own.demonstrations.expert == "ippo":  # the expert is a twin too
+        wanted["demonstrations"] = own.demonstrations.model_dump() | {"expert": "ippo_1024_episodes"}
+    assert twin.model_dump() == wanted
+    assert twin.condition in matrix.figure_conditions("episodes_per_update", "5m_vs_6m")
 
 
 def test_a_condition_stands_for_percentages_or_variants(tmp_path: Path) -> None:
