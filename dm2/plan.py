@@ -2,8 +2,8 @@
 
 The throughput behind the core hours is measured, not guessed: benchmarks/throughput.csv, which benchmarks/throughput.py
 writes, has env steps per second of one core for each kind of learner, evaluations included, on one map at the paper's
-settings, and how many gradient steps per episode QMIX took meanwhile: runs with more or fewer are counted so. Other maps,
-batch sizes and processors differ too, so the hours are an order of magnitude and not a promise.
+settings, and how many gradient steps per episode QMIX took meanwhile: runs with more or fewer are counted so. Other
+maps, batch sizes and processors differ too, so the hours are an order of magnitude and not a promise.
 Sampling demonstrations and drawing are small beside training and left out.
 """
 

@@ -20,9 +20,10 @@ with back-propagation through time inside the chunk. An end by the episode limit
 Two things differ from the authors' code. There, 8 battles run for 400 steps, are cut where they stand, go on in the
 next batch and chunks run across the ends of episodes; here a batch is whole episodes, as many collections of them as
 come nearest to as many steps. There, the inputs are of the authors' own making (an actor also sees the last actions of
-visible allies, a critic all units as from the agent); here they are SMAC's observation, and its global state too. The
-authors' scripts for 3s_vs_4z and 3s_vs_5z have feed-forward nets on four stacked frames; here every map has the recurrent
-ones, since which of the two the paper of DM² ran is not known.
+visible allies, a critic all units as from the agent); here they are SMAC's observation, and its global state too.
+
+The authors' scripts for 3s_vs_4z and 3s_vs_5z have feed-forward nets on four stacked frames; every map has recurrent
+ones here, since which of the two the paper of DM² ran is not known.
 """
 
 from __future__ import annotations

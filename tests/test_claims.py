@@ -205,7 +205,7 @@ def test_open_loop_control_is_compared_with_half_of_the_battles() -> None:
 def test_a_gain_that_one_quirk_carries_does_not_hold() -> None:
     (claim,) = (claim for claim in CLAIMS if claim.name == "S1")
     curves = [
-        runs("5m_vs_6m", name, [height] * 4)
+        runs(part.maps[0], name, [height] * 4)
         for part in claim.parts
         for side, height in zip(part.sides, (0.3, 0.1), strict=True)
         for name in side.conditions

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from dm2.claims import CLAIMS
 from dm2.config import QMIXSettings, QuirkSettings, SettingsError
 from dm2.experiments import Matrix, Run, map_names, merge, n_agents, scale_names
 
@@ -230,6 +231,15 @@ def test_the_quirk_study_flips_each_quirk_alone(base: str, flipped: set[str]) ->
     assert found == flipped
 
 
+def test_each_quirk_is_studied_where_it_can_change_something() -> None:
+    runs = load("paper").scale.runs
+    flipped = {name: {one for one in runs[name] if one.endswith(("_off", "_on", "_code"))} for name in runs}
+    assert flipped["3s_vs_4z"] == {"ippo_regeneration_pays_off", "dm2_ippo_demo_regeneration_pays_off"}
+    assert len(flipped["5m_vs_6m"]) == 5 + 5 + 1 and not flipped["5m_vs_6m"] & flipped["3s_vs_4z"]
+    judged = {part.sides[0].conditions[0]: part.maps for claim in CLAIMS if claim.name == "S1" for part in claim.parts}
+    assert all(name in runs[map_name] for name, maps in judged.items() for map_name in maps)
+
+
 def test_the_quirk_study_of_dm2_is_that_of_ippo_from_the_same_demonstrations() -> None:
     matrix = load("paper")
     names = [one for one in matrix.conditions if one.startswith("ippo_") and one.endswith(("_on", "_off", "_code"))]
@@ -250,7 +260,10 @@ def test_twins_with_1024_episodes_differ_in_nothing_else(name: str) -> None:
     own, twin = (matrix.settings(Run("5m_vs_6m", one, 1)) for one in (name, f"{name}_1024_episodes"))
     assert own.ippo is not None and twin.ippo is not None
     assert (own.ippo.episodes_per_update, twin.ippo.episodes_per_update) == (256, 1024)
-    wanted = own.model_dump() | {"condition": twin.condition, "ippo": own.ippo.model_dump() | {"episodes_per_update": 1024}}
+    wanted = own.model_dump() | {
+        "condition": twin.condition,
+        "ippo": own.ippo.model_dump() | {"episodes_per_update": 1024},
+    }
     if own.demonstrations is not None and own.demonstrations.expert == "ippo":  # the expert is a twin too
         wanted["demonstrations"] = own.demonstrations.model_dump() | {"expert": "ippo_1024_episodes"}
     assert twin.model_dump() == wanted

@@ -54,7 +54,9 @@ def test_every_scale_runs_what_is_measured(scale: str) -> None:
 def test_throughput_is_that_of_one_thread(tmp_path: Path) -> None:
     path = tmp_path / "throughput.csv"
     rows = ["qmix,8m,1,3,0.5,0.125", "qmix,8m,2,5,,", "ippo,8m,1,4,,"]
-    path.write_text("\n".join(["part,map_name,threads,env_steps_per_second,update_share,gradient_steps_per_episode", *rows]))
+    path.write_text(
+        "\n".join(["part,map_name,threads,env_steps_per_second,update_share,gradient_steps_per_episode", *rows])
+    )
     assert Throughput.load(path) == Throughput({"qmix": 3.0, "ippo": 4.0}, "8m", {"qmix": 0.5}, 0.125)
 
 
