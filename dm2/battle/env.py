@@ -70,20 +70,33 @@ class BattleEnv:
             raise ValueError(f"n_battles {n_battles}, n_threads {n_threads}, seed {seed}: expected >= 1, >= 1 and >= 0")
         self.world = world if world is not None else load_scenario(map_name)
         self.spec = spec_of(map_name, self.world)
-        self.n_battles = n_battles
-        self.battles = kernel.allocate(self.world, n_battles, self.spec.obs_size, self.spec.state_size)
+        self.n_battles, self.n_threads, self.seed = n_battles, n_threads, seed
+        self._options = kernel.Options(seed, regeneration_pays, autoreset)
+        self._open(kernel.allocate(self.world, n_battles, self.spec.obs_size, self.spec.state_size))
+
+    def _open(self, battles: kernel.Battles) -> None:
+        """Name the parts of the battles' buffers, and start the threads."""
+        self.battles = battles
         self.obs, self.state = self.battles.obs, self.battles.state
         self.avail_actions, status = self.battles.avail_actions, self.battles.status
         self.reward, self.active, self.battle_won = status["reward"], status["active"], status["won"]
         self.terminated, self.truncated = status["terminated"], status["truncated"]
         self.dead_allies, self.dead_enemies = status["dead_allies"], status["dead_enemies"]
         self.final_obs, self.final_state = self.battles.final_obs, self.battles.final_state
-        self._options = kernel.Options(seed, regeneration_pays, autoreset)
         # Plain threads: a compiled step leaves the interpreter free, and OpenMP's threads stay torch's own.
-        self._actions = np.zeros((n_battles, self.spec.n_agents), dtype=np.int64)
+        self._actions = np.zeros((self.n_battles, self.spec.n_agents), dtype=np.int64)
         self._board = kernel.new_board()
         self._shared = (self.world, self.battles, self._options, self._actions, self._board)
-        self._helpers = Helpers(min(n_threads, n_battles) - 1, self._shared)
+        self._helpers = Helpers(min(self.n_threads, self.n_battles) - 1, self._shared)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy needs, as pickle and copy.deepcopy ask for it: it has buffers and threads of its own."""
+        kept = ("world", "spec", "n_battles", "n_threads", "seed", "_options", "battles")
+        return {name: getattr(self, name) for name in kept}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._open(self.battles)
 
     def reset(self, episodes: np.ndarray | None = None) -> None:
         """Start every battle; battle e plays episode `episodes[e]` of the seed (by default 0..E-1)."""
@@ -103,6 +116,14 @@ class BattleEnv:
             RuntimeError: no battle is running.
         """
         check_actions(self, actions, self._first_unavailable)
+        self.play(actions)
+
+    def play(self, actions: np.ndarray) -> None:
+        """Play one environment step with actions, int64 [E, A], that nobody checks.
+
+        The game takes orders that SMAC does not offer: an attack on an enemy that is far away, and no-op for an agent
+        that lives, which goes on with its last order.
+        """
         self._actions[:] = actions
         self._helpers.wake()
         kernel.step_battles(*self._shared, False)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import threading
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -170,3 +173,19 @@ def test_backends_open_by_name() -> None:
     assert env.spec == env_spec("simulator", "3m")
     with pytest.raises(ValueError, match="unknown backend 'starcraft3'"):
         make_env("starcraft3", "3m", 2, 0)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
+def test_a_copy_has_buffers_and_threads_of_its_own(copied: Callable[[BattleEnv], BattleEnv]) -> None:
+    env = BattleEnv("2s3z", 16, 3, n_threads=2, autoreset=True)
+    env.reset()
+    env.step(np.full((16, 5), 4))
+    other = copied(env)
+    assert other._helpers.count == 1
+    for _ in range(3):
+        for one in (env, other):
+            one.step(np.full((16, 5), 1))
+        assert np.array_equal(env.state, other.state) and np.array_equal(env.reward, other.reward)
+    kept = env.state.copy()
+    other.step(np.full((16, 5), 1))
+    assert np.array_equal(env.state, kept) and not np.array_equal(other.state, kept)
