@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from dm2.backends import make_env
+from dm2.battle import BattleEnv
 from dm2.battle.scenario import load_scenario, mechanics
 from dm2.battle.world import World
 from dm2.checks import check_shape
@@ -314,6 +315,21 @@ def write_animation(path: Path, recording: Recording, title: str) -> None:
         copy_file(film, path)
 
 
+def draw_moment(env: BattleEnv) -> np.ndarray:
+    """The first battle of an env as it is now, uint8 [height, width, 3]; the fallen are not shown."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    size, units = len(env.world.walkable), env.battles.units[0]
+    picture = _Picture(env.world, (0.0, 0.0, float(size), float(size)), env.spec.map_name)
+    place = np.stack([env.battles.x[0], env.battles.y[0]], axis=1)
+    target = np.where(units["alive"], units["target"], -1)
+    text = f"step {int(env.battles.status['steps'][0])}"
+    picture.draw(place, units["alive"], target, (units["health"], units["shield"]), text)
+    canvas = FigureCanvasAgg(picture.figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
 def _moments(battle: Battle) -> np.ndarray:
     """When a film shows a battle, in env steps; the end is held for two."""
     times = np.arange((battle.steps + 2) * FRAMES_PER_STEP + 1) / FRAMES_PER_STEP
@@ -340,16 +356,30 @@ class _Picture:
         """Draw a battle at a time in env steps."""
         step = min(int(time), battle.steps - 1)
         part = time - step
-        alive = battle.alive[step + int(part)]
         place = np.stack([_between(track, step, part) for track in (battle.x, battle.y)], axis=1)
-        self._draw_ground()
-        self._draw_targets(place, alive, battle.target[step + 1])
-        self._draw_units(place, alive)
-        self._draw_bars(place, alive, _between(battle.health, step, part), self.world.kinds["max_health"], 1)
-        self._draw_bars(place, alive, _between(battle.shield, step, part), self.world.kinds["max_shield"], 2)
+        left = [_between(track, step, part) for track in (battle.health, battle.shield)]
         ended = f" ({WINNER[outcome(battle)]})" if time >= battle.steps else ""
-        text = f"{self.title}, episode {battle.episode}, step {int(time)}{ended}\n{ENGINE_LABEL}"
-        self.axes.set_title(text, fontsize=8)
+        text = f"episode {battle.episode}, step {int(time)}{ended}"
+        self.draw(place, battle.alive[step + int(part)], battle.target[step + 1], left, text)
+
+    def draw(
+        self, place: np.ndarray, alive: np.ndarray, target: np.ndarray, left: Sequence[np.ndarray], text: str
+    ) -> None:
+        """Draw one moment.
+
+        Args:
+            place: float64 [U, 2].
+            alive: bool [U].
+            target: unit that is attacked or walked to, -1 if none, int64 [U].
+            left: health and shields, float64 [U] each.
+            text: what the title ends with.
+        """
+        self._draw_ground()
+        self._draw_targets(place, alive, target)
+        self._draw_units(place, alive)
+        self._draw_bars(place, alive, left[0], self.world.kinds["max_health"], 1)
+        self._draw_bars(place, alive, left[1], self.world.kinds["max_shield"], 2)
+        self.axes.set_title(f"{self.title}, {text}\n{ENGINE_LABEL}", fontsize=8)
 
     def _draw_ground(self) -> None:
         x0, y0, x1, y1 = self.box
