@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import difflib
 import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -50,7 +50,7 @@ def did_you_mean(found: str, valid: Iterable[str]) -> str:
 class Settings(BaseModel):
     """Base of all settings: frozen, closed (no unknown keys), readable from and writable to YAML."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -112,13 +112,56 @@ def _explain(source: str, error: Any) -> str:
     return f"{source}: {key}: {message}" if key else f"{source}: {message}"
 
 
+class _AmbiguousYAML(yaml.YAMLError):
+    """What YAML permits and its readers understand differently."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Runs no code; refuses a key that stands twice, and numbers that look decimal and are not."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        lines: dict[Any, int] = {}
+        for key_node, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            if key_node.tag == "tag:yaml.org,2002:merge" or not isinstance(key_node, yaml.ScalarNode):
+                continue
+            key, line = self.construct_object(key_node), key_node.start_mark.line + 1
+            if not isinstance(key, Hashable):
+                continue  # refused below
+            if key in lines:
+                raise _AmbiguousYAML(
+                    f"line {line}: found {key!r} again, first in line {lines[key]}; remove one of them"
+                )
+            lines[key] = line
+        found: dict[Any, Any] = super().construct_mapping(node, deep)
+        return found
+
+    def construct_number(self, node: Any) -> int | float:
+        text = node.value.lstrip("+-").replace("_", "")
+        if ":" in text or (text[:1] == "0" and text[1:2].isdigit() and "." not in text):
+            raise _AmbiguousYAML(
+                f"line {node.start_mark.line + 1}: found {node.value}, which some read as octal or as base 60; expected"
+                " a decimal number without leading zeros, or quotes around a name"
+            )
+        is_int = node.tag == "tag:yaml.org,2002:int"
+        number: int | float = self.construct_yaml_int(node) if is_int else self.construct_yaml_float(node)
+        return number
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_number)
+_Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_number)
+
+
 def read_yaml(path: str | Path) -> Any:
-    """The content of a YAML file, read without running code; a file that is no YAML is refused by name."""
+    """The content of a YAML file, read without running code; a file that is no YAML is refused by name.
+
+    Refused too are a key that stands twice in a mapping, of which YAML takes the last, and 010 and 1:30, which it takes
+    for 8 and 90.
+    """
     try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        return yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Loader)
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read ({error.strerror}); expected a readable file") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:  # as of `!!bool maybe`
         raise SettingsError(f"{path}: not readable as YAML: {error}") from None
 
 

@@ -285,9 +285,7 @@ class Matrix:
         merged = merge(merged, own)
         identity: Layer = {"scale": self.scale.scale, "backend": self.scale.backend, "map_name": run.map_name}
         merged = identity | {"condition": run.condition, "seed": run.seed} | _needed_blocks(merged, own)
-        if "demonstrations" in merged:
-            merged["demonstrations"] = self._with_expert_seeds(merged["demonstrations"], run.map_name)
-        return RunSettings.from_mapping(merged, self._where(run))
+        return self._with_expert_seeds(RunSettings.from_mapping(merged, self._where(run)))
 
     def condition(self, name: str) -> Condition:
         """The condition of that name.
@@ -399,9 +397,13 @@ class Matrix:
         figures = {name: self.figures[name] for name in self.scale.figures}
         return replace(self, scale=self.scale.model_copy(update=kept), figures=figures)
 
-    def _with_expert_seeds(self, demonstrations: Layer, map_name: str) -> Layer:
-        n_experts = 1 if demonstrations.get("joint", True) else n_agents(map_name)
-        return {"expert_seeds": (self.scale.expert_seeds or self.scale.seeds)[:n_experts]} | demonstrations
+    def _with_expert_seeds(self, settings: RunSettings) -> RunSettings:
+        source = settings.demonstrations
+        if source is None or "expert_seeds" in source.model_fields_set:
+            return settings
+        n_experts = 1 if source.joint else n_agents(settings.map_name)
+        seeds = (self.scale.expert_seeds or self.scale.seeds)[:n_experts]
+        return settings.model_copy(update={"demonstrations": source.model_copy(update={"expert_seeds": seeds})})
 
     def _where(self, run: Run) -> str:
         return f"condition {run.condition!r} on {run.map_name!r} at scale {self.scale.scale!r}"

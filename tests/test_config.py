@@ -1,4 +1,5 @@
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,17 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from dm2.config import (
+    ALGORITHMS,
     DemonstrationSource,
     QMIXSettings,
     QuirkSettings,
     RunSettings,
     SelfImitationSettings,
+    Settings,
     SettingsError,
+    read_yaml,
 )
+from dm2.experiments import DemonstrationSettings, Scale
 
 MATCHING = {"reward": "mixed", "discriminator": {}, "demonstrations": {"expert": "ippo"}}
 
@@ -42,6 +47,11 @@ def test_written_settings_are_read_back_equal(tmp_path: Path) -> None:
     st.binary(max_size=60)
     | st.text(st.sampled_from("{}[]&*!?:-,#|>'\"%@ \n\t0a.~é"), max_size=40).map(str.encode)
     | st.sampled_from([b"{" * 5000, b"- " * 5000, b"9" * 5000, b"2001-99-99", b"!!python/object/apply:os.abort []"])
+    | st.sampled_from([b"!!int ''", b"!!float ''", b"!!bool maybe", b"!!timestamp x", b"!!map a: 1", b"? [a]\n: 1"])
+    | st.builds(
+        b"%s %s: %s".__mod__,
+        st.tuples(*[st.sampled_from([b"!!int", b"!!bool", b"!!float", b"!!map", b"!!seq", b"!!set", b"<<:", b""])] * 3),
+    )
 )
 @settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
@@ -62,6 +72,53 @@ def test_yaml_that_stands_for_gigabytes_makes_a_short_error(tmp_path: Path) -> N
     with pytest.raises(SettingsError, match="map_name: Input should be a valid string") as error:
         RunSettings.from_yaml(tmp_path / "settings.yaml")
     assert len(str(error.value)) < 10_000
+
+
+FLOATS = [
+    (model, key)
+    for model in (*RunSettings.blocks().values(), RunSettings, Scale, DemonstrationSettings)
+    for key, field in model.model_fields.items()
+    if field.annotation is float
+]
+
+
+@pytest.mark.parametrize(("model", "key"), FLOATS, ids=lambda part: getattr(part, "__name__", part))
+@pytest.mark.parametrize("value", [".inf", "-.inf", ".nan", "'inf'", "1e400"])
+def test_a_number_that_is_not_finite_is_refused(tmp_path: Path, model: type[Settings], key: str, value: str) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(f"{key}: {value}\n")
+    with pytest.raises(SettingsError, match=rf"settings\.yaml: {key}: Input should be (a finite number|less|greater)"):
+        model.from_yaml(path)
+
+
+def test_there_are_such_numbers_in_every_algorithm() -> None:
+    assert {model for model, _ in FLOATS} >= set(ALGORITHMS.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("a: 1\nb: 2\na: 3\n", "line 3: found 'a' again, first in line 1; remove one of them"),
+        ("x:\n  - {k: 1, k: 1}\n", "line 2: found 'k' again, first in line 2; remove one of them"),
+        ("1: a\n0x1: b\n", "line 2: found 1 again, first in line 1; remove one of them"),
+        ("seeds: [010]\n", "line 1: found 010, which some read as octal or as base 60; expected a decimal number"),
+        ("seed: -0_7\n", "line 1: found -0_7, which some read as octal"),
+        ("lag: 1:30\n", "line 1: found 1:30, which some read as octal or as base 60"),
+        ("lag: 1:30.5\n", "line 1: found 1:30.5, which some read as octal or as base 60"),
+    ],
+)
+def test_yaml_that_its_readers_understand_differently_is_refused(tmp_path: Path, text: str, found: str) -> None:
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(SettingsError, match=re.escape(f"{tmp_path}/a.yaml: not readable as YAML: {found}")):
+        read_yaml(tmp_path / "a.yaml")
+
+
+def test_yaml_that_all_understand_alike_is_read(tmp_path: Path) -> None:
+    text = "base: &base {a: 1, b: 0}\nown: {<<: *base, a: 2}\nnumbers: [0, -5, 0.5, 1_000, 1.5e+3, '010', 0o10]\n"
+    (tmp_path / "a.yaml").write_text(text)
+    found = read_yaml(tmp_path / "a.yaml")
+    assert found["own"] == {"a": 2, "b": 0}
+    assert found["numbers"] == [0, -5, 0.5, 1000, 1500.0, "010", "0o10"]
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from snakemake.cli import parse_config
 
 from dm2.claims import CLAIMS
 from dm2.config import QMIXSettings, QuirkSettings, SettingsError
@@ -539,3 +540,13 @@ def test_merge_goes_into_nested_mappings() -> None:
 def test_maps_are_those_of_the_simulator() -> None:
     assert n_agents("5m_vs_6m") == 5
     assert {"3m", "8m", "2s3z", "3s_vs_5z", "6h_vs_8z"} <= set(map_names())
+
+
+@pytest.mark.parametrize("false", ["false", "False", "no", "0"])
+def test_the_command_line_s_texts_are_read_as_the_settings_types(false: str) -> None:
+    layer = f"{{demonstrations: {{joint: {false}, concurrent: {false}}}}}"
+    given = parse_config(
+        ["runs={3m: [dm2_ippo_demo]}", "expert_seeds=[1,2,010]", f"by_run={{3m: {{dm2_ippo_demo: {layer}}}}}"]
+    )
+    source = load("smoke", **given).demonstrations.popitem()[1].source
+    assert (source.joint, source.concurrent, source.expert_seeds) == (False, False, (1, 2, 10))

@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from dm2.battle.kernel import create_sides
 from dm2.battle.paths import next_turns
 from dm2.battle.world import ARM, CLIFF, CLOSED, KIND, RULES, WALKABLE, World
+from dm2.config import read_yaml
 
 
 class _Data(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Sweep(_Data):
@@ -236,7 +236,7 @@ def load_data(model: type[_Model], path: Path) -> _Model:
     Raises:
         ValueError: a key is missing, unknown or impossible; the message names the file and the key.
     """
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content = read_yaml(path)
     try:
         return model.model_validate(content)
     except ValidationError as error:

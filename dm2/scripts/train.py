@@ -35,7 +35,12 @@ def main(
         bool, typer.Option("--fresh-if-changed", help="The same if other settings, code or demonstrations made it.")
     ] = False,
     stall_minutes: Annotated[
-        float, typer.Option(help="End the process, to be started again, if an update takes longer.", min=0.1)
+        float,
+        typer.Option(
+            help="End the process, to be started again, if an update takes longer.",
+            min=0.1,
+            max=1_000_000,
+        ),
     ] = STALL_MINUTES,
     tensorboard: Annotated[
         bool,

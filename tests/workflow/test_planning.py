@@ -51,6 +51,13 @@ def test_planning_says_what_a_scale_costs(tmp_path: Path, scale: str) -> None:
     assert float(said[4].replace(",", "")) > 0
 
 
+def test_a_configuration_file_with_a_key_twice_stops_the_planning(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text("scale: smoke\nseeds: [1]\nseeds: [2]\n")
+    done = snakemake(tmp_path, "--dry-run", "--configfile", str(tmp_path / "own.yaml"))
+    assert done.returncode != 0
+    assert "own.yaml: not readable as YAML: line 3: found 'seeds' again, first in line 2; remove one" in done.stdout
+
+
 def test_an_expert_nobody_compares_is_trained_once(tmp_path: Path) -> None:
     runs = "runs={3m: [dm2_ippo_demo]}"
     done = snakemake(tmp_path, "--dry-run", "--quiet", "rules", "--config", "scale=smoke", runs)

@@ -10,7 +10,7 @@ from snakemake.logging import logger
 
 from dm2.algorithms import run_digest
 from dm2.code_digest import code_digest
-from dm2.config import SettingsError
+from dm2.config import SettingsError, read_yaml
 from dm2.experiments import Matrix, Run, alternatives
 from dm2.plan import Throughput, plan_in_words
 
@@ -27,6 +27,9 @@ EXPERIMENTS = str(REPOSITORY / "config" / "experiments.yaml")
 SLOWEST_ENV_STEPS_PER_MINUTE = 12_000
 
 try:
+    # Snakemake's own reader takes the last of two equal keys.
+    for path in workflow.configfiles:
+        read_yaml(path)
     MATRIX = Matrix.load(REPOSITORY / "config", config)
     if workflow.is_main_process:
         logger.info(plan_in_words(MATRIX, Throughput.load(THROUGHPUT)))
