@@ -415,6 +415,9 @@ class Matrix:
             raise SettingsError(
                 f"config/experiments.yaml: conditions: {name!r} is a policy that nobody trains; rename it"
             )
+        check_case("config/experiments.yaml: conditions", [*SCRIPTED_POLICIES, *self.conditions])
+        check_case("config/experiments.yaml: figures", self.figures)
+        check_case(str(MAPS_FILE), map_names())
         for key in ("runs", "single_seed_runs"):
             for map_name, conditions in getattr(self.scale, key).items():
                 check_name("map", map_name, map_names(), f"{scale_file}: {key}")
@@ -522,6 +525,21 @@ def check_name(kind: str, name: str, valid: Iterable[str], source: str) -> None:
         raise SettingsError(f"{source}: unknown {kind} {name!r}; {did_you_mean(str(name), names)}")
 
 
+def check_case(source: str, names: Iterable[str]) -> None:
+    """Refuse names that differ in case alone.
+
+    Raises:
+        SettingsError: two do; some file systems, and marl-eval, take them for one.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(name.lower(), name)
+        if other != name:
+            raise SettingsError(
+                f"{source}: found {other!r} and {name!r}, which differ in case alone; rename one of them"
+            )
+
+
 @cache
 def _maps() -> Mapping[str, Any]:
     maps: Mapping[str, Any] = read_yaml(MAPS_FILE)["maps"]
@@ -551,6 +569,7 @@ def scale_names(config_folder: str | Path) -> tuple[str, ...]:
 def _load_scale(folder: Path, overrides: Mapping[str, Any]) -> Scale:
     chosen = {**read_yaml(folder / "config.yaml"), **overrides}
     check_name("scale", str(chosen.get("scale")), scale_names(folder), "configuration")
+    check_case(str(folder / "scales"), scale_names(folder))
     path = folder / "scales" / f"{chosen['scale']}.yaml"
     data: Layer = read_yaml(path)
     if "runs" in chosen:  # who says what to run means nothing else

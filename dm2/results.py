@@ -32,6 +32,7 @@ from dm2.statistics import (
     stratified_bootstrap,
 )
 from dm2.storage import atomic_write, check_record, read_json, sha256_of_file
+from dm2.tables import read_csv
 
 IDENTITY = ["scale", "backend", "map_name", "condition", "seed"]
 EVALUATION = [
@@ -68,7 +69,7 @@ def read_table(path: Path, columns: Sequence[str], may_be_empty: bool = False) -
     if not path.is_file():
         raise ResultsError(f"{path}: not found, expected a table with the columns {', '.join(columns)}; make it first")
     try:
-        frame = pd.read_csv(path)
+        frame = read_csv(path)
     except (OSError, ValueError, OverflowError) as error:  # no table at all, cut in its middle, or no text
         raise ResultsError(f"{path}: not readable as a table ({error}); make it again") from None
     missing = [column for column in columns if column not in frame.columns]

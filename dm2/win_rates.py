@@ -19,6 +19,7 @@ from dm2.config import SCRIPTED_POLICIES
 from dm2.evaluation import evaluate
 from dm2.results import in_paper, paper_curve, summarise
 from dm2.scripted import scripted_policy
+from dm2.tables import read_csv
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,7 +47,7 @@ def published(path: Path) -> pd.DataFrame:
     Returns:
         Columns map_name, team, published, published_low, published_high, published_numbers.
     """
-    table = pd.read_csv(path).query("not env_steps > @PUBLISHED_UNTIL")  # scripted teams have none
+    table = read_csv(path).query("not env_steps > @PUBLISHED_UNTIL")  # scripted teams have none
     table["team"] = table.algorithm.replace(_PUBLISHED_AS)
     rates = (table.win_rate_percent / 100).groupby([table["map"], table.team])
     columns = ["map_name", "team", "published", "published_low", "published_high", "published_numbers"]
@@ -155,7 +156,7 @@ def lengths_and_losses(curves: pd.DataFrame, path: Path) -> pd.DataFrame:
         StarCraft II's tests (medians) and the simulator's (with the suffix _simulator), and how many there are of each.
     """
     rows = []
-    for real in pd.read_csv(path).query("map in @curves.map_name").itertuples():
+    for real in read_csv(path).query("map in @curves.map_name").itertuples():
         rate = curves.win_rate[curves.map_name == real.map]
         low, high = (float(str(bound).lstrip("=>")) for bound in (real.win_rate_from, real.win_rate_to))
         within = rate[(rate > low) & (rate <= high)] if high > 0 else rate[rate == 0]

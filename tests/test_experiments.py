@@ -432,6 +432,19 @@ def test_impossible_scripted_experts_are_refused(tmp_path: Path, name: str, demo
     assert message in str(error.value)
 
 
+def test_scales_whose_names_differ_in_case_alone_are_refused(tmp_path: Path) -> None:
+    config = Path(shutil.copytree(CONFIG, tmp_path / "config"))
+    shutil.copy(config / "scales" / "smoke.yaml", config / "scales" / "Smoke.yaml")
+    with pytest.raises(SettingsError, match="scales: found 'Smoke' and 'smoke', which differ in case alone; rename"):
+        Matrix.load(config)
+
+
+@pytest.mark.parametrize("name", ["IPPO", "Random"])
+def test_conditions_whose_names_differ_in_case_alone_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SettingsError, match=f"conditions: found .*'{name}'.*, which differ in case alone"):
+        Matrix.load(with_condition(tmp_path, name, "{expert: ippo}"))
+
+
 def test_archives_that_differ_in_any_key_have_different_names() -> None:
     layers = [{}, {"episodes": 10}, {"concurrent": False}, {"expert_seeds": [3]}]
     names = []

@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 from dm2.config import DemonstrationSource, DiscriminatorSettings, IPPOSettings, RunSettings, SettingsError
 from dm2.demonstrations import AgentDemonstrations, Demonstrations
 from dm2.experiments import DemonstrationSettings
+from dm2.figures import DRAWN, Condition, FigureDescription, Panel, drawn_rows
 from dm2.results import (
+    CURVES,
     DEMONSTRATIONS,
     EVALUATION,
+    PAPER_CURVES,
     ResultsError,
     cut_short,
     demonstration_table,
@@ -24,6 +27,7 @@ from dm2.results import (
     write_table,
 )
 from dm2.storage import sha256_of_file, write_json
+from dm2.tables import TEXT, read_csv
 
 SOURCE = DemonstrationSource(expert="ippo", episodes=2, checkpoint_percent=50)
 
@@ -94,12 +98,43 @@ def test_no_bytes_pass_as_metrics(tmp_path: Path, content: bytes) -> None:
             read_run(run)
 
 
+@given(st.from_regex(r"[A-Za-z0-9_]{1,8}", fullmatch=True), st.integers(0, 2**63 - 1))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100, deadline=None)
+def test_any_name_and_seed_are_read_as_written(tmp_path: Path, name: str, seed: int) -> None:
+    write_table(pd.DataFrame({"condition": [name], "seed": [seed], "seeds": [str(seed)]}), tmp_path / "t.csv")
+    row = read_table(tmp_path / "t.csv", ["condition", "seed", "seeds"]).iloc[0]
+    assert (row["condition"], int(row["seed"]), row["seeds"]) == (name, seed, str(seed))
+
+
 def test_read_run_puts_the_identity_first_and_leaves_the_clock_out(tmp_path: Path) -> None:
     run = read_run(write_run(tmp_path))
     assert list(run)[:6] == ["scale", "backend", "map_name", "condition", "seed", "env_steps"]
     assert list(run)[-1] == "policy_loss"
     assert run["win_rate"].tolist() == [0, 0.105, 0.21]
     assert (run["scale"] == "quick").all() and (run["backend"] == "simulator 1").all()
+
+
+@pytest.mark.parametrize("name", ["null", "NA", "nan", "None", "007", "1e5", "1_0", "true", "inf", "0x10", "n_a"])
+def test_a_name_stays_what_it_is_in_every_table(tmp_path: Path, name: str) -> None:
+    curves = learning_curves([write_run(tmp_path, name, scale=name)])
+    write_table(curves, tmp_path / "learning_curves.csv")
+    curves = read_table(tmp_path / "learning_curves.csv", CURVES)
+    assert (set(curves["condition"]), set(curves["scale"])) == ({name}, {name})
+    write_table(summarise(curves), tmp_path / "summary.csv")
+    summary = read_table(tmp_path / "summary.csv", ["condition", "seeds"])
+    assert (summary["condition"].tolist(), summary["seeds"].tolist()) == ([name], ["1"])
+    description = FigureDescription("", (Panel("3m", "3m", (Condition(name, "", "k", "o"),)),))
+    nothing = pd.DataFrame(columns=DEMONSTRATIONS), pd.DataFrame(columns=PAPER_CURVES)
+    write_table(drawn_rows(description, curves, *nothing), tmp_path / "core.csv")
+    assert set(read_table(tmp_path / "core.csv", DRAWN)["condition"]) == {name}
+
+
+def test_every_text_in_a_committed_table_is_declared() -> None:
+    root = Path(__file__).parents[1]
+    tables = {path: read_csv(path) for path in [*root.glob("results/*/*.csv"), *root.glob("figures/*/*.csv")]}
+    found = {name for table in tables.values() if len(table) for name in table.select_dtypes(exclude="number")}
+    assert "condition" in found
+    assert found - TEXT == set(), "name these columns in dm2.tables.TEXT"
 
 
 def test_a_run_without_metrics_is_an_error_that_names_the_file(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from dm2.battle.duels import EAST, STOP
 from dm2.battle.env import BattleEnv, load_scenario, simulator_spec
+from dm2.tables import read_csv
 
 MAPS = ("3m", "8m", "2s3z")
 _RANDOM_COLUMNS = {"length_steps": "length", "raw_reward": "raw_reward", "dead_allies": "dead_allies"}
@@ -20,7 +21,7 @@ _SAME_LENGTH = 0.05  # tests whose mean lengths differ by less, relatively, are 
 
 def real_random(logs: Path) -> pd.DataFrame:
     """Mean length, raw reward and dead allies of the real game's first episodes, per map."""
-    episodes = pd.read_csv(logs / "real_battles_random_first_episodes.csv")
+    episodes = read_csv(logs / "real_battles_random_first_episodes.csv")
     return episodes.groupby("map")[list(_RANDOM_COLUMNS)].mean().rename(columns=_RANDOM_COLUMNS)
 
 
@@ -30,7 +31,7 @@ def real_passive(logs: Path) -> pd.Series:
     Which nets only stopped is not recorded. Kept are tests without reward in which every agent died: the ones of a
     map's most frequent length (within 5 %), the longest of these where there are several.
     """
-    tests = pd.read_csv(logs / "real_battles_untrained_greedy_tests.csv")
+    tests = read_csv(logs / "real_battles_untrained_greedy_tests.csv")
     agents = {map_name: simulator_spec(map_name).n_agents for map_name in MAPS}
     tests = tests[(tests.mean_raw_reward == 0) & (tests.mean_dead_allies == tests["map"].map(agents))]
     lengths = {}
@@ -88,7 +89,7 @@ def random_windows(logs: Path, battles: int, seed: int) -> pd.DataFrame:
         One row per map: map_name, runs (logs), starcraft2 (mean length in steps), its sd over runs, simulator and
         relative_difference.
     """
-    logged = pd.read_csv(logs / "real_battles_near_random_windows.csv").groupby("map").mean_length_steps
+    logged = read_csv(logs / "real_battles_near_random_windows.csv").groupby("map").mean_length_steps
     table = (
         logged.agg(["count", "mean", "std"]).reset_index().set_axis(["map_name", "runs", "starcraft2", "sd"], axis=1)
     )
@@ -102,7 +103,7 @@ def walk(logs: Path) -> pd.DataFrame:
 
     Lengths are in map units, x to the east and y to the north.
     """
-    table = pd.read_csv(logs / "real_episode_2s3z_walk.csv")
+    table = read_csv(logs / "real_episode_2s3z_walk.csv")
     env = BattleEnv("2s3z", 1, 0, world=load_scenario("2s3z", start_delay_loops=0, survivors_radius=0.0))
     env.reset()
     start = {"x": env.battles.x[0].copy(), "y": env.battles.y[0].copy()}
