@@ -7,12 +7,15 @@ flipped bit is found at reading and named.
 
 import contextlib
 import csv
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import secrets
+import shutil
 import socket
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,7 +45,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Lend a temporary path beside `path`; once the block has written it, it takes the place of `path` in one step.
 
     Whatever happens in between (an exception, Ctrl-C, a kill, a full disk), `path` stays as it was. File and folder are
-    flushed to the disk before the block's end returns.
+    flushed to the disk before the block's end returns. A symbolic link stays one: what it leads to is written. A device
+    or a pipe stays too, and gets the bytes when all of them are there.
 
     Args:
         path: the file to write; its folder is made where it is missing.
@@ -51,6 +55,23 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         StorageError: the file cannot be written.
     """
     path = Path(path)
+    try:
+        with _sent_to(path) if _is_special(path) else _put_in_place(path) as part:
+            yield part
+    except OSError as error:
+        raise StorageError(_cannot_write(path, error)) from error
+
+
+def _is_special(path: Path) -> bool:
+    """Whether it is a device, a pipe or a socket: what is neither a file, nor a folder, nor absent."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+@contextlib.contextmanager
+def _put_in_place(path: Path) -> Iterator[Path]:
+    path = Path(os.path.realpath(path))
+    if path.is_symlink():  # of a circle
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
     part = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}{_PART_SUFFIX}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,11 +79,18 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         _flush_to_disk(part)
         os.replace(part, path)
         _flush_to_disk(path.parent)
-    except OSError as error:
-        raise StorageError(_cannot_write(path, error)) from error
     finally:
         with contextlib.suppress(OSError):  # gone already, or in a folder that cannot be written
             part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _sent_to(special: Path) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="dm2-") as folder:
+        part = Path(folder, special.name)
+        yield part
+        with open(part, "rb") as file, open(special, "wb", buffering=0) as out:
+            shutil.copyfileobj(file, out, _CHUNK_BYTES)
 
 
 @contextlib.contextmanager

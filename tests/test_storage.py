@@ -3,10 +3,12 @@
 import csv
 import json
 import os
+import pty
 import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -69,6 +71,60 @@ def test_the_old_file_stands_until_the_block_ends(tmp_path: Path) -> None:
         assert not target.exists()
     assert target.read_bytes() == b"{}"
     assert files_in(target.parent) == {"run.json"}
+
+
+@pytest.mark.parametrize("target", ["plain", "missing", "folder/missing"])
+def test_a_symbolic_link_stays_one_and_what_it_leads_to_is_written(tmp_path: Path, target: str) -> None:
+    (tmp_path / "plain").write_text("old")
+    (tmp_path / "first").symlink_to(tmp_path / target)
+    (tmp_path / "link").symlink_to("first")
+    write_json(tmp_path / "link", {"a": 1})
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "first").is_symlink()
+    assert read_json(tmp_path / target) == {"a": 1} and not (tmp_path / target).is_symlink()
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_links_that_lead_in_a_circle_are_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(StorageError, match=r"/a: cannot be written \(Too many levels of symbolic links\)"):
+        write_json(tmp_path / "a", {})
+    assert (tmp_path / "a").is_symlink() and (tmp_path / "b").is_symlink()
+
+
+def test_a_pipe_gets_the_bytes_and_stays(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    read: list[bytes] = []
+    for name in ("pipe", "link"):
+        reader = threading.Thread(target=lambda: read.append((tmp_path / "pipe").read_bytes()))
+        reader.start()
+        write_csv(tmp_path / name, ["x"], [{"x": 0.5}])
+        reader.join()
+    assert read == [b"x\n0.5\n"] * 2
+    assert (tmp_path / "pipe").is_fifo() and (tmp_path / "link").is_symlink()
+    assert files_in(tmp_path) == {"pipe", "link"}
+
+
+def test_a_device_gets_the_bytes_and_stays() -> None:
+    reader, terminal = pty.openpty()
+    name = os.ttyname(terminal)
+    with atomic_write(name, "w") as file:
+        file.write("DM²")
+    assert os.read(reader, 10) == "DM²".encode()
+    assert Path(name).is_char_device()
+    os.close(reader)
+    os.close(terminal)
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1"])
+def test_standard_output_as_a_file_is_written(tmp_path: Path, name: str) -> None:
+    program = f"from dm2.storage import write_json; write_json({name!r}, {{}})"
+    shown = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True)
+    assert shown.stdout == b"{}\n"
+    with open(tmp_path / "out", "wb") as out:
+        subprocess.run([sys.executable, "-c", program], stdout=out, check=True)
+    assert (tmp_path / "out").read_bytes() == b"{}\n"
 
 
 def test_text_keeps_its_line_ends_and_modes_are_checked(tmp_path: Path) -> None:
