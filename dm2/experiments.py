@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -33,8 +32,8 @@ from dm2.config import (
     did_you_mean,
     read_yaml,
 )
+from dm2.maps import MAPS_FILE, map_data
 
-MAPS_FILE = Path(__file__).parent / "battle" / "data" / "maps.yaml"
 BLOCKS = tuple(name for name in RunSettings.blocks() if RunSettings.model_fields[name].default is None)
 """Blocks that only some runs have."""
 EXPERTS = frozenset({"demonstrations", "self_imitation"})
@@ -540,15 +539,9 @@ def check_case(source: str, names: Iterable[str]) -> None:
             )
 
 
-@cache
-def _maps() -> Mapping[str, Any]:
-    maps: Mapping[str, Any] = read_yaml(MAPS_FILE)["maps"]
-    return maps
-
-
 def map_names() -> tuple[str, ...]:
     """The maps there are."""
-    return tuple(_maps())
+    return tuple(map_data().maps)
 
 
 def n_agents(map_name: str) -> int:
@@ -558,7 +551,7 @@ def n_agents(map_name: str) -> int:
         SettingsError: there is no such map.
     """
     check_name("map", map_name, map_names(), str(MAPS_FILE))
-    return sum(_maps()[map_name]["allies"].values())
+    return sum(map_data().maps[map_name].allies.values())
 
 
 def scale_names(config_folder: str | Path) -> tuple[str, ...]:

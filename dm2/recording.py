@@ -16,8 +16,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dm2.battle import BattleEnv, simulator_spec
-from dm2.battle.scenario import map_data
 from dm2.errors import UserError
+from dm2.maps import map_data
 from dm2.storage import StorageError, atomic_write, read_json
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from dm2.backends import env_spec
-from dm2.battle.scenario import map_data
 from dm2.config import SCRIPTED_POLICIES
 from dm2.evaluation import evaluate
+from dm2.maps import map_data
 from dm2.results import in_paper, paper_curve, summarise
 from dm2.scripted import scripted_policy
 from dm2.tables import read_csv

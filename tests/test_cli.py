@@ -182,3 +182,26 @@ def test_event_files_without_their_package_stop_the_training_before_it_begins(
     assert shown.startswith("error: --tensorboard: found no package tensorboard")
     assert len(shown.splitlines()) == 1
     assert not run.exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"map_name": "3mm"}, "error: unknown map '3mm'; did you mean '3m'?\n"),
+        ({"backend": "simulater"}, "error: unknown backend 'simulater'; did you mean 'simulator'?\n"),
+    ],
+)
+def test_a_run_of_an_unknown_map_or_backend_is_refused_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    changes: dict[str, str],
+    message: str,
+) -> None:
+    wanted = ["settings", "3m", "ippo", "--scale", "smoke", "--seed", "112358", "--config-folder", CONFIG]
+    assert dm2_command(monkeypatch, *wanted, "--output", str(tmp_path / "right.yaml")) == 0
+    wrong = RunSettings.from_yaml(tmp_path / "right.yaml").model_copy(update=changes)
+    wrong.to_yaml(tmp_path / "settings.yaml")
+    train = ["train", "--settings", str(tmp_path / "settings.yaml"), "--run-directory", str(tmp_path / "run")]
+    assert dm2_command(monkeypatch, *train) == 1
+    assert capsys.readouterr().err == message

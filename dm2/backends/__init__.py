@@ -12,6 +12,8 @@ from typing import Protocol
 
 import numpy as np
 
+from dm2.config import SettingsError, did_you_mean
+
 BACKENDS = ("simulator", "starcraft2")
 
 
@@ -94,17 +96,17 @@ def check_backend(backend: str) -> None:
     """Refuse an unknown engine.
 
     Raises:
-        ValueError: `backend` is none of BACKENDS.
+        SettingsError: `backend` is none of BACKENDS.
     """
     if backend not in BACKENDS:
-        raise ValueError(f"unknown backend {backend!r}; known: {', '.join(BACKENDS)}")
+        raise SettingsError(f"unknown backend {backend!r}; {did_you_mean(backend, BACKENDS)}")
 
 
 def env_spec(backend: str, map_name: str) -> EnvSpec:
     """Sizes of `map_name`'s interface.
 
     Raises:
-        ValueError: unknown backend or map.
+        SettingsError: unknown backend or map.
         UserError: backend starcraft2 without StarCraft II.
     """
     check_backend(backend)
@@ -141,7 +143,8 @@ def make_env(
         autoreset: a battle that ends starts again within the same step.
 
     Raises:
-        ValueError: unknown backend or map, or an impossible number.
+        SettingsError: unknown backend or map.
+        ValueError: an impossible number.
         UserError: backend starcraft2 without StarCraft II, or with an option that SMAC does not have.
     """
     check_backend(backend)

@@ -1,203 +1,38 @@
-"""Scenarios: units, maps and mechanics as validated data, compiled to the arrays that the kernel reads.
+"""Scenarios: units, maps (`dm2.maps`) and mechanics as validated data, compiled to the arrays that the kernel reads.
 
 The data files are `dm2/battle/data/{units,maps,mechanics}.yaml`; adding a unit or a map means adding an entry there.
 """
 
 from __future__ import annotations
 
-import difflib
 import functools
 import math
-from importlib import resources
-from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field
 
 from dm2.battle.kernel import create_sides
 from dm2.battle.paths import next_turns
 from dm2.battle.world import ARM, CLIFF, CLOSED, KIND, RULES, WALKABLE, World
-from dm2.config import read_yaml
+from dm2.config import Settings, SettingsError, did_you_mean
+from dm2.maps import (
+    DATA,
+    Arena,
+    Map,
+    MapData,
+    Point,
+    Unit,
+    UnitData,
+    Weapon,
+    check_units,
+    map_data,
+    rectangle,
+    unit_data,
+)
 
 
-class _Data(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Sweep(_Data):
-    """Beams that sweep a line across the target: each hits every opponent on the ground that it touches once."""
-
-    beams: int = Field(ge=1)
-    half_length: float = Field(gt=0)  # of the line, at right angles to the way to the target
-    radius: float = Field(gt=0)  # within which of the line bodies are touched
-    channel: float = Field(gt=0)  # from the damage point to the damage; a new order cancels it
-
-
-class Weapon(_Data):
-    """A weapon; distances in map units, times in game seconds, speed in map units per game second."""
-
-    damage: float = Field(gt=0)
-    bonus: dict[str, float] = Field(default_factory=dict)
-    hit_interval: float = Field(default=0.0, ge=0)  # > 0: the weapon hits a second time after this
-    range: float = Field(ge=0)
-    scan_range: float = Field(gt=0)
-    period: float = Field(gt=0)
-    damage_point: float = Field(ge=0)
-    backswing: float = Field(ge=0)
-    missile_speed: float = Field(default=0.0, ge=0)
-    hits_air: bool = False
-    range_slop: float | None = Field(default=None, ge=0)  # where it differs from the common one of mechanics.yaml
-    sweep: Sweep | None = None
-    burst_radius: float = Field(default=0.0, ge=0)  # > 0: whoever fires or dies bursts and hits every opponent so near
-
-    def damage_to(self, target: Unit) -> float:
-        """Damage of one hit on `target` before armour, bonus included; 0 if it cannot be hit."""
-        if target.layer == "air" and not self.hits_air:
-            return 0.0
-        return self.damage + sum(self.bonus.get(attribute, 0.0) for attribute in target.attributes)
-
-
-class Heal(_Data):
-    """What a unit does instead of attacking: it heals one of its own side that has the attribute."""
-
-    attribute: str
-    health_per_second: float = Field(gt=0)
-    energy_per_health: float = Field(gt=0)
-    range: float = Field(ge=0)
-    scan_range: float = Field(gt=0)
-    start_energy: float = Field(ge=0)
-    max_energy: float = Field(gt=0)
-    energy_per_second: float = Field(ge=0)
-
-
-class Unit(_Data):
-    """A unit type; `allied_...` where SMAC's copy for the agents' side differs.
-
-    Bodies meet within a layer only. Giants cross cliffs, what is in the air crosses everything.
-    """
-
-    race: Literal["terran", "protoss", "zerg"]
-    health: float = Field(gt=0)
-    allied_health: float | None = Field(default=None, gt=0)
-    shield: float = Field(ge=0)
-    armour: float = Field(ge=0)
-    speed: float = Field(ge=0)
-    allied_speed: float | None = Field(default=None, ge=0)
-    layer: Literal["ground", "giant", "air"] = "ground"
-    radius: float = Field(gt=0)
-    attributes: list[str]
-    weapons: list[str] = Field(default_factory=list, max_length=2)
-    heal: Heal | None = None
-    smac_max_cooldown: float = Field(gt=0)  # of a healer: its energy in the place of the cooldown
-
-    @model_validator(mode="after")
-    def _fights_or_heals(self) -> Self:
-        if bool(self.weapons) == (self.heal is not None):
-            raise ValueError("a unit has either 'weapons' or 'heal'")
-        return self
-
-
-class UnitData(_Data):
-    """The file units.yaml."""
-
-    units: dict[str, Unit]
-    weapons: dict[str, Weapon]
-
-    @model_validator(mode="after")
-    def _weapons_exist(self) -> Self:
-        for name, unit in self.units.items():
-            missing = [weapon for weapon in unit.weapons if weapon not in self.weapons]
-            if missing:
-                raise ValueError(f"unit {name!r} names the weapon {missing[0]!r}; known: {sorted(self.weapons)}")
-        return self
-
-
-class Arena(_Data):
-    """Walkable ground: a rectangle of cells, or rows of cells ('.' walkable, '#' not) from an origin."""
-
-    bounds: tuple[int, int, int, int] | None = None
-    origin: tuple[int, int] | None = None
-    rows_north_to_south: list[str] | None = None
-    cliff: tuple[int, int, int, int] | None = None  # ground that giants alone cross, bounds
-    has_corners: bool = False  # walkers have to find their way
-
-    @model_validator(mode="after")
-    def _one_form(self) -> Self:
-        if (self.bounds is None) == (self.rows_north_to_south is None or self.origin is None):
-            raise ValueError("an arena has either 'bounds' or 'origin' with 'rows_north_to_south'")
-        return self
-
-    def walkable(self, size: int) -> np.ndarray:
-        """Walkable cells, bool [size, size], indexed [x, y]."""
-        cells = _rectangle(self.bounds, size)
-        if self.bounds is not None:
-            return cells
-        if self.origin is not None and self.rows_north_to_south is not None:
-            rows = np.array([[cell == "." for cell in row] for row in reversed(self.rows_north_to_south)])
-            x0, y0 = self.origin
-            cells[x0 : x0 + rows.shape[1], y0 : y0 + rows.shape[0]] = rows.T
-        return cells
-
-
-def _rectangle(bounds: tuple[int, int, int, int] | None, size: int) -> np.ndarray:
-    """The cells within bounds, bool [size, size], [x, y]; none without bounds."""
-    cells = np.zeros((size, size), dtype=np.bool_)
-    if bounds is not None:
-        x0, y0, x1, y1 = bounds
-        cells[x0:x1, y0:y1] = True
-    return cells
-
-
-Point = tuple[float, float]
-
-
-class Map(_Data):
-    """One SMAC map."""
-
-    arena: str
-    allies: dict[str, int] = Field(min_length=1)
-    enemies: dict[str, int] = Field(min_length=1)
-    episode_limit: int = Field(gt=0)
-    allied_spawn: Point = (9.0, 16.0)
-    enemy_spawn: Point = (23.0, 16.0)
-    allied_points: dict[str, list[Point]] = Field(
-        default_factory=dict
-    )  # of unit types created elsewhere, in equal parts
-    enemy_points: dict[str, list[Point]] = Field(default_factory=dict)
-    enemy_goal: Point | None = None  # end of the enemies' attack-move; by default the agents' spawn point
-    enemy_goal_to: Point | None = None  # drawn per battle between enemy_goal and this point
-    enemies_hunt: bool = False  # ordered to attack the agents themselves, wherever they are
-    enemy_index: Literal["created", "newest_first"] = "created"
-    enemy_types: list[str] | None = None  # numbering of the enemies' types; that of the agents' unless given
-
-    @model_validator(mode="after")
-    def _numbered_types_are_those_shown(self) -> Self:
-        if self.enemy_types is not None and not set(self.enemies) <= set(self.enemy_types) == set(self.allies):
-            raise ValueError(
-                f"enemy_types: found {self.enemy_types} beside allies {sorted(self.allies)} and enemies"
-                f" {sorted(self.enemies)}, expected the allies' types, those of the enemies among them"
-            )
-        return self
-
-
-class MapData(_Data):
-    """The file maps.yaml."""
-
-    map_size: int
-    playable_size: float = Field(gt=0)
-    arenas: dict[str, Arena]
-    maps: dict[str, Map]
-
-    @model_validator(mode="after")
-    def _arenas_exist(self) -> Self:
-        for name, battle_map in self.maps.items():
-            if battle_map.arena not in self.arenas:
-                raise ValueError(f"map {name!r} names the arena {battle_map.arena!r}; known: {sorted(self.arenas)}")
-        return self
-
-
-class Mechanics(_Data):
+class Mechanics(Settings):
     """The file mechanics.yaml: the rules of battle, one value for all maps."""
 
     loops_per_step: int = Field(gt=0)
@@ -227,43 +62,10 @@ class Mechanics(_Data):
     survivors_radius: float = Field(ge=0)
 
 
-_Model = TypeVar("_Model", bound=_Data)
-
-
-def load_data(model: type[_Model], path: Path) -> _Model:
-    """Read and validate one data file.
-
-    Raises:
-        ValueError: a key is missing, unknown or impossible; the message names the file and the key.
-    """
-    content = read_yaml(path)
-    try:
-        return model.model_validate(content)
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
-        raise ValueError(f"{path}: {problems}") from error
-
-
-def _data_file(name: str) -> Path:
-    return Path(str(resources.files("dm2.battle") / "data" / name))
-
-
-@functools.cache
-def unit_data() -> UnitData:
-    """The units and weapons shipped with the package."""
-    return load_data(UnitData, _data_file("units.yaml"))
-
-
-@functools.cache
-def map_data() -> MapData:
-    """The maps shipped with the package."""
-    return load_data(MapData, _data_file("maps.yaml"))
-
-
 @functools.cache
 def mechanics() -> Mechanics:
     """The rules of battle shipped with the package."""
-    return load_data(Mechanics, _data_file("mechanics.yaml"))
+    return Mechanics.from_yaml(DATA / "mechanics.yaml")
 
 
 _CROSSES = {"ground": WALKABLE, "giant": CLIFF, "air": CLOSED}  # the most that a layer's units cross
@@ -309,16 +111,9 @@ def _created(battle_map: Map) -> tuple[list[str], np.ndarray, np.ndarray]:
     return [names[nth] for nth in order], np.array(points)[order], np.argsort(order)
 
 
-def unknown_name(kind: str, name: str, known: list[str]) -> ValueError:
-    """The error for a name that is not in `known`, with the nearest one."""
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return ValueError(f"unknown {kind} {name!r}{hint} (known: {', '.join(known)})")
-
-
 def _kinds(roster: list[Unit], weapons: list[list[Weapon]], n_agents: int, rules: Mechanics) -> np.ndarray:
     kinds = np.zeros(len(roster), dtype=KIND)
-    healed = {unit.heal.attribute for unit in roster if unit.heal is not None}
+    healed: set[str] = {unit.heal.attribute for unit in roster if unit.heal is not None}
     for index, unit in enumerate(roster):
         allied = index < n_agents
         kinds[index]["max_health"] = (unit.allied_health if allied else None) or unit.health
@@ -446,7 +241,7 @@ def _place(kinds: np.ndarray, body2: np.ndarray, ground: np.ndarray, n_agents: i
     create_sides(kinds, body2, ground, n_agents, x, y)
     if np.isnan(x).any():
         unit = kinds[np.isnan(x)][0]
-        raise ValueError(
+        raise SettingsError(
             f"the point ({unit['point_x']}, {unit['point_y']}): expected walkable ground around it for all units"
             f" that are created there, found no place for {np.isnan(x).sum()} of them"
         )
@@ -458,7 +253,7 @@ def _place(kinds: np.ndarray, body2: np.ndarray, ground: np.ndarray, n_agents: i
 def _ground(arena: Arena, size: int) -> np.ndarray:
     """See World.ground."""
     walkable = arena.walkable(size)
-    cells = np.where(walkable, WALKABLE, np.where(_rectangle(arena.cliff, size), CLIFF, CLOSED))[None]
+    cells = np.where(walkable, WALKABLE, np.where(rectangle(arena.cliff, size), CLIFF, CLOSED))[None]
     if not arena.has_corners:
         return cells.astype(np.int16)
     return np.concatenate([cells, next_turns(walkable).reshape(size * size, size, size)]).astype(np.int16)
@@ -468,14 +263,12 @@ def compile_scenario(map_name: str, units: UnitData, maps: MapData, rules: Mecha
     """The kernel's numbers for one map.
 
     Raises:
-        ValueError: the map or one of its units is unknown, or its healers have more agents to choose from than actions.
+        SettingsError: the map is unknown, its units cannot be (`check_units`) or there is no room for them.
     """
     if map_name not in maps.maps:
-        raise unknown_name("map", map_name, sorted(maps.maps))
+        raise SettingsError(f"unknown map {map_name!r}; {did_you_mean(map_name, maps.maps)}")
     battle_map = maps.maps[map_name]
-    for name in (*battle_map.allies, *battle_map.enemies):
-        if name not in units.units:
-            raise unknown_name(f"unit of map {map_name!r}", name, sorted(units.units))
+    check_units(f"map {map_name}", battle_map, units)
     arena = maps.arenas[battle_map.arena]
     names, points, created = _created(battle_map)
     n_agents = sum(battle_map.allies.values())
@@ -496,11 +289,6 @@ def compile_scenario(map_name: str, units: UnitData, maps: MapData, rules: Mecha
     np.fill_diagonal(body2, 0.0)
     ground = _ground(arena, maps.map_size)
     _place(kinds, body2, ground, n_agents, _enemy_point(battle_map))
-    if (kinds["heal_rate"][:n_agents] > 0).any() and n_agents > len(roster) - n_agents:
-        raise ValueError(
-            f"map {map_name!r}: found {n_agents} agents, healers among them, and {len(roster) - n_agents} enemies;"
-            " expected at least as many enemies: SMAC has an action per enemy, and its healers choose an agent by it"
-        )
     flags = _flags(kinds, damage, n_agents) | {"has_corners": arena.has_corners}
     return World(
         rules=_rules(battle_map, maps, len(types), roster, flags, rules),

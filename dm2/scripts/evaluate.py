@@ -93,10 +93,7 @@ def scripted_player(name: str | None, map_name: str | None, backend: str, sample
         raise UserError("found no policy file, expected one, or --policy heuristic|random together with --map")
     if sample:
         raise UserError(f"--sample: found it with --policy {name}, expected with a policy file; leave it out")
-    try:
-        spec = env_spec(backend, map_name)
-    except ValueError as error:
-        raise UserError(str(error)) from None
+    spec = env_spec(backend, map_name)
     return Player(scripted_policy(name, spec), spec, backend, True, {"policy": name, "map_name": map_name})
 
 

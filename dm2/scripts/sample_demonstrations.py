@@ -108,10 +108,7 @@ def scripted_experts(wanted: DemonstrationSettings, paths: list[Path]) -> Expert
         raise UserError(
             f"policies: found {len(paths)}, expected none: the settings' expert is {source.expert!r}; leave them out"
         )
-    try:
-        spec = env_spec(wanted.backend, wanted.map_name)
-    except ValueError as error:
-        raise UserError(str(error)) from None
+    spec = env_spec(wanted.backend, wanted.map_name)
     teams = len(source.expert_seeds)
     policy = scripted_policy(source.expert, spec, epsilon=source.epsilon)
     return Experts([policy] * teams, spec, wanted.backend, True, [{"condition": source.expert}] * teams)

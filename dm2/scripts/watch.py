@@ -86,10 +86,7 @@ def _of_script(name: str, map_name: str, episodes: int, seed: int) -> tuple[Reco
     from dm2.scripted import scripted_policy
     from dm2.watch import record_battles
 
-    try:
-        spec = env_spec("simulator", map_name)
-    except ValueError as error:
-        raise UserError(f"--map: {error}") from None
+    spec = env_spec("simulator", map_name)
     recording, thoughts = record_battles(scripted_policy(name, spec), map_name, seed, episodes)
     return recording, f"{name} policy", thoughts
 

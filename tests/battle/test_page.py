@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dm2.battle.scenario import Heal, Map, Mechanics, Unit, Weapon
+from dm2.battle.scenario import Mechanics
+from dm2.maps import Heal, Map, Unit, Weapon
 
 REPOSITORY = Path(__file__).parents[2]
 PAGE = (REPOSITORY / "docs" / "simulator.md").read_text(encoding="utf-8")

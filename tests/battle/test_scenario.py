@@ -12,7 +12,8 @@ import pytest
 
 from dm2.battle import BattleEnv
 from dm2.battle.env import simulator_spec
-from dm2.battle.scenario import MapData, UnitData, contact, load_data, load_scenario, map_data, mechanics, unit_data
+from dm2.battle.scenario import contact, load_scenario, mechanics
+from dm2.maps import map_data, unit_data
 from tests.battle.duels import duel
 
 STARTS = Path(__file__).parents[2] / "results" / "starcraft2" / "real_episode_starts.csv"
@@ -187,48 +188,6 @@ def test_unknown_map_names_the_nearest() -> None:
         load_scenario("5m_vs_6n")
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ("health: 45", "health: -45", r"units\.yaml: units\.Marine\.health: .*greater than 0"),
-        ("health: 45", "helth: 45", r"units\.Marine\.helth"),
-        ("weapons: [GaussRifle]", "weapons: [GausRifle]", r"'Marine' names the weapon 'GausRifle'"),
-        ("weapons: [GaussRifle]", "weapons: []", r"Marine: .*either 'weapons' or 'heal'"),
-    ],
-)
-def test_a_wrong_unit_file_is_refused_by_file_and_key(tmp_path: Path, old: str, new: str, message: str) -> None:
-    import yaml
-
-    text = yaml.safe_dump(unit_data().model_dump(mode="json"), default_flow_style=None, width=10_000)
-    text = text.replace("weapons: [GaussRifle]", "weapons: [GaussRifle]").replace("health: 45.0", "health: 45")
-    assert old in text
-    path = tmp_path / "units.yaml"
-    path.write_text(text.replace(old, new, 1))
-    with pytest.raises(ValueError, match=message):
-        load_data(UnitData, path)
-
-
 def test_healers_need_an_action_per_agent() -> None:
     with pytest.raises(ValueError, match="found 2 agents, healers among them, and 1 enemies"):
         duel({"Marine": 1, "Medivac": 1}, {"Marine": 1})
-
-
-def test_a_map_on_an_unknown_arena_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "maps.yaml"
-    path.write_text(
-        "map_size: 32\nplayable_size: 28\narenas: {}\n"
-        "maps: {tiny: {arena: moon, allies: {Marine: 1}, enemies: {Marine: 1}, episode_limit: 5}}"
-    )
-    with pytest.raises(ValueError, match="'tiny' names the arena 'moon'"):
-        load_data(MapData, path)
-
-
-def test_numbered_types_must_be_those_of_the_map(tmp_path: Path) -> None:
-    path = tmp_path / "maps.yaml"
-    path.write_text(
-        "map_size: 32\nplayable_size: 28\narenas: {moon: {bounds: [0, 0, 32, 32]}}\n"
-        "maps: {tiny: {arena: moon, allies: {Marine: 1, Zealot: 1}, enemies: {Zealot: 1},"
-        " enemy_types: [Zealot, Marin], episode_limit: 5}}"
-    )
-    with pytest.raises(ValueError, match=r"maps.tiny: .*enemy_types: found \['Zealot', 'Marin'\] .*expected"):
-        load_data(MapData, path)
