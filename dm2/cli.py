@@ -14,6 +14,7 @@ from dm2.errors import report_errors
 from dm2.scripts import (
     aggregate_demonstrations,
     aggregate_runs,
+    choose_expert,
     doctor,
     draw_figure,
     draw_figures,
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 app.command("settings")(show_settings.main)
 app.command("train")(train.main)
+app.command("choose-expert")(choose_expert.main)
 app.command("sample")(sample_demonstrations.main)
 app.command("evaluate")(evaluate.main)
 app.command("watch")(watch.main)

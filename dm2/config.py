@@ -358,8 +358,9 @@ class DemonstrationSource(Settings):
 
     expert: Name
     """Condition whose run is the expert, e.g. ippo or qmix; or a policy that nobody trains, heuristic or random."""
-    expert_seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1)
-    """Seed of the expert's run, which seeds the sampling too; for independent experts one per agent."""
+    expert_seeds: tuple[Seed, ...] = ()
+    """Seed of the expert's run; none given: the run with the highest final win rate, see `dm2.experts`. Of independent
+    experts the seeds, one per agent. An expert that nobody trains has it for its battles alone."""
     checkpoint_percent: Percent = 100
     """Checkpoint sampled, in percent of the expert's training."""
     epsilon: Probability = 0.0
@@ -373,7 +374,7 @@ class DemonstrationSource(Settings):
 
     @model_validator(mode="after")
     def _seeds_fit(self) -> Self:
-        if self.joint and len(self.expert_seeds) != 1:
+        if self.joint and len(self.expert_seeds) > 1:
             raise ValueError(f"joint experts are one run: expected one expert seed, found {len(self.expert_seeds)}")
         return self
 
@@ -392,6 +393,11 @@ class DemonstrationSource(Settings):
     def is_scripted(self) -> bool:
         """Whether the expert is a policy that nobody trains."""
         return self.expert in SCRIPTED_POLICIES
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether the expert is the run that wins most in the end, known once all candidates have finished."""
+        return self.joint and not self.is_scripted and not self.expert_seeds
 
 
 class SelfImitationSettings(Settings):

@@ -144,8 +144,8 @@ class Scale(Settings):
     seeds: tuple[Seed, ...]
     """Seeds of every condition."""
     expert_seeds: tuple[Seed, ...] = ()
-    """Seeds of experts, the first one's or, of independent experts, the first ones', unless demonstrations.expert_seeds
-    says otherwise; none given: `seeds`."""
+    """Seeds of experts: the candidates among which the run that wins most in the end is chosen, of which independent
+    experts are the first, one per agent; unless demonstrations.expert_seeds names them. None given: `seeds`."""
     runs: dict[str, tuple[Name, ...]]
     """Conditions run on each map."""
     single_seed_runs: dict[str, tuple[Name, ...]] = Field(default_factory=dict)
@@ -175,6 +175,7 @@ class Scale(Settings):
     @model_validator(mode="after")
     def _lists_are_filled_and_name_each_once(self) -> Self:
         lists: dict[str, tuple[int | str, ...]] = {"seeds": self.seeds, "runs": self.map_names}
+        lists |= {"expert_seeds": self.expert_seeds} if self.expert_seeds else {}
         lists |= {f"runs.{map_name}": self.conditions(map_name) for map_name in self.map_names}
         for key, values in lists.items():
             if not values:
@@ -218,23 +219,22 @@ class DemonstrationSettings(Settings):
     source: DemonstrationSource
     """Expert, checkpoint and noise."""
 
+    @model_validator(mode="after")
+    def _experts_are_named_or_chosen(self) -> Self:
+        if not self.source.expert_seeds and not self.source.is_chosen:
+            raise ValueError("source.expert_seeds: found none for experts that no rule chooses, expected one per team")
+        return self
+
     @property
     def name(self) -> str:
         """File name of the archive, without suffix; it tells every key of the source."""
         source = self.source
-        seeds = "-".join(str(seed) for seed in source.expert_seeds)
-        parts = [source.expert, f"{source.checkpoint_percent:03d}", f"seed-{seeds}", f"episodes-{source.episodes}"]
+        parts = [source.expert, f"{source.checkpoint_percent:03d}", f"episodes-{source.episodes}"]
+        parts += [f"seed-{'-'.join(map(str, source.expert_seeds))}"] if source.expert_seeds else []
         parts += [f"epsilon-{source.epsilon:g}"] if source.epsilon else []
         parts += [] if source.concurrent else ["nonconcurrent"]
         parts += [] if source.joint else ["independent"]
         return "_".join(parts)
-
-    @property
-    def experts(self) -> tuple[Run, ...]:
-        """The runs whose policies are sampled, in the order of the agents if they are independent; none if scripted."""
-        if self.source.is_scripted:
-            return ()
-        return tuple(Run(self.map_name, self.source.expert, seed) for seed in self.source.expert_seeds)
 
 
 @dataclass(frozen=True)
@@ -324,8 +324,25 @@ class Matrix:
     @property
     def runs(self) -> tuple[Run, ...]:
         """All runs, experts included; an expert that is also a learner is one run."""
-        experts = [run for one in self.demonstrations.values() for run in one.experts]
+        experts = [run for one in self.demonstrations.values() for run in self.experts(one)]
         return tuple(dict.fromkeys([*self.learners, *experts]))
+
+    def experts(self, archive: DemonstrationSettings) -> tuple[Run, ...]:
+        """The runs that an archive is sampled from, in the order of the agents if they are independent.
+
+        Where the expert is chosen, the runs to choose from; none if the expert is scripted.
+        """
+        source = archive.source
+        if source.is_scripted:
+            return ()
+        seeds = self._expert_seeds if source.is_chosen else source.expert_seeds
+        return tuple(Run(archive.map_name, source.expert, seed) for seed in seeds)
+
+    @property
+    def choices(self) -> dict[tuple[str, str], tuple[Run, ...]]:
+        """The runs of which one is chosen as the expert, by map and condition."""
+        chosen = [one for one in self.demonstrations.values() if one.source.is_chosen]
+        return {(one.map_name, one.source.expert): self.experts(one) for one in chosen}
 
     def seed_groups(self, conditions: Collection[str]) -> tuple[SeedGroups, ...]:
         """All runs of some conditions, `seeds_per_job` seeds to a job; a condition's last job may have fewer."""
@@ -396,12 +413,16 @@ class Matrix:
         figures = {name: self.figures[name] for name in self.scale.figures}
         return replace(self, scale=self.scale.model_copy(update=kept), figures=figures)
 
+    @property
+    def _expert_seeds(self) -> tuple[int, ...]:
+        return self.scale.expert_seeds or self.scale.seeds
+
     def _with_expert_seeds(self, settings: RunSettings) -> RunSettings:
+        """Fill in the seeds of experts that no rule chooses."""
         source = settings.demonstrations
-        if source is None or "expert_seeds" in source.model_fields_set:
+        if source is None or source.expert_seeds or source.is_chosen:
             return settings
-        n_experts = 1 if source.joint else n_agents(settings.map_name)
-        seeds = (self.scale.expert_seeds or self.scale.seeds)[:n_experts]
+        seeds = self._expert_seeds[: 1 if source.joint else n_agents(settings.map_name)]
         return settings.model_copy(update={"demonstrations": source.model_copy(update={"expert_seeds": seeds})})
 
     def _where(self, run: Run) -> str:
@@ -475,7 +496,7 @@ class Matrix:
             )
         if source.is_scripted:
             return
-        expert = self.settings(wanted.experts[0])
+        expert = self.settings(self.experts(wanted)[0])
         if source.epsilon and not ALGORITHMS[expert.algorithm].acts_by_epsilon:
             raise SettingsError(
                 f"{where}: demonstrations.epsilon: found {source.epsilon} for the expert {source.expert!r}, which "

@@ -37,7 +37,7 @@ from dm2.storage import atomic_path
 
 OURS, PAPER, DEMONSTRATIONS = "ours", "paper", "demonstrations"
 DRAWN = ["panel", "map_name", "condition", "series", "env_steps", "win_rate", "sd", "n_seeds", "env_steps_cut"]
-DRAWN += ["paper_condition", "paper_figure", "quality"]
+DRAWN += ["expert", "paper_condition", "paper_figure", "quality"]
 """Columns of the table that a figure draws, after scale and backend."""
 PAPER_LABEL = "paper (StarCraft II)"
 # Okabe and Ito's colour-blind safe set; markers tell the lines apart in greyscale.
@@ -254,8 +254,16 @@ def _our_rows(panel: Panel, condition: Condition, curves: pd.DataFrame) -> pd.Da
 
 def _demonstration_rows(panel: Panel, condition: Condition, demonstrations: pd.DataFrame) -> pd.DataFrame:
     here = demonstrations["map_name"] == panel.map_name
-    win_rate = demonstrations.loc[here & (demonstrations["condition"] == condition.name), "win_rate"]
-    return _rows(panel, condition, DEMONSTRATIONS, env_steps=np.nan, win_rate=win_rate.to_numpy())
+    chosen = demonstrations[here & (demonstrations["condition"] == condition.name)]
+    experts = [f"{row.expert} {_seeds_in_words(str(row.expert_seeds))}" for row in chosen.itertuples()]
+    return _rows(
+        panel, condition, DEMONSTRATIONS, env_steps=np.nan, win_rate=chosen["win_rate"].to_numpy(), expert=experts
+    )
+
+
+def _seeds_in_words(seeds: str) -> str:
+    each = seeds.split()
+    return f"seed {seeds}" if len(each) == 1 else f"{len(each)} seeds, one per agent"
 
 
 def _paper_rows(panel: Panel, condition: Condition, paper: pd.DataFrame, paper_figure: str) -> pd.DataFrame:
@@ -474,13 +482,21 @@ def provenance(rows: pd.DataFrame, drawn: str = "mean and sd") -> str:
 
 
 def reported(description: FigureDescription, rows: pd.DataFrame) -> list[str]:
-    """What a reader must know beside the curves: conditions without runs, seeds cut to their common part."""
+    """What a reader must know beside the curves: experts, conditions without runs, seeds cut to their common part."""
     ours = rows[rows["series"] == OURS]
-    notes = not_run(description.panels, ours)
+    notes = [*not_run(description.panels, ours), *experts_of(rows)]
     for (title, name), curve in ours.groupby(["panel", "condition"], sort=False):
         spacing = curve["env_steps"].diff().max()
         if (cut := curve["env_steps_cut"].iloc[0]) > spacing:  # less is only where the last evaluation fell
             notes.append(f"{name} on {title}: seeds of unequal length, {format_steps(cut)} env steps left out")
+    return notes
+
+
+def experts_of(rows: pd.DataFrame) -> list[str]:
+    """A note per panel on whose demonstrations its conditions learn from; what they win holds for these experts."""
+    notes = []
+    for title, drawn in rows[rows["series"] == DEMONSTRATIONS].groupby("panel", sort=False):
+        notes.append(f"experts on {title}: {', '.join(dict.fromkeys(drawn['expert']))}")
     return notes
 
 

@@ -118,7 +118,17 @@ def _summary_cells(row: Any) -> list[str]:
 def _demonstrations(demonstrations: pd.DataFrame) -> str:
     if demonstrations.empty:
         return "<p>No condition of this scale learns from demonstrations.</p>"
-    headers = ["map", "learner", "expert", "of its training", "random actions", "episodes", "win rate", "return"]
+    headers = [
+        "map",
+        "learner",
+        "expert",
+        "its seed",
+        "of its training",
+        "random actions",
+        "episodes",
+        "win rate",
+        "return",
+    ]
     return _table(headers, map(_demonstration_cells, demonstrations.itertuples()))
 
 
@@ -127,6 +137,7 @@ def _demonstration_cells(row: Any) -> list[str]:
         row.map_name,
         row.condition,
         row.expert,
+        row.expert_seeds,
         _Number(f"{row.checkpoint_percent} %"),
         _Number(f"{row.epsilon:.0%}"),
         _Number(row.episodes),

@@ -19,6 +19,7 @@ from dm2.config import RunSettings
 from dm2.demonstrations import read_metadata
 from dm2.errors import UserError
 from dm2.experiments import DemonstrationSettings
+from dm2.experts import Candidate, ExpertChoice, best_seed
 from dm2.randomness import stream
 from dm2.statistics import (
     Floats,
@@ -52,7 +53,8 @@ PAPER_CURVES = ["figure", "map", "condition", "env_steps", "win_rate", "sd", "qu
 PAPER_FIGURES = ("core", "gail_only", "bc_pretrain", "demo_ablation", "state_action", "all_demos")
 """The paper's figures in the order in which a condition's curve is looked for; the last is of low quality."""
 WALL_CLOCK = ["env_steps_per_second", "wall_seconds"]
-DEMONSTRATIONS = ["map_name", "condition", "archive", "expert", "checkpoint_percent", "epsilon", "episodes"]
+DEMONSTRATIONS = ["map_name", "condition", "archive", "expert", "expert_seeds", "checkpoint_percent", "epsilon"]
+DEMONSTRATIONS += ["episodes"]
 DEMONSTRATIONS += ["win_rate", "return_mean"]
 
 
@@ -319,6 +321,29 @@ def cut_short(summary: pd.DataFrame) -> list[str]:
     ]
 
 
+def choose_expert(run_directories: Iterable[Path]) -> ExpertChoice:
+    """Choose the expert among finished runs of one condition on one map; see `dm2.experts`.
+
+    Raises:
+        ResultsError: no run, a run that `read_run` refuses, or runs of several maps or conditions.
+    """
+    curves = learning_curves(run_directories)
+    kinds = curves[["scale", "map_name", "condition"]].drop_duplicates()
+    if len(kinds) > 1:
+        found = ", ".join(f"{row.condition} on {row.map_name}" for row in kinds.itertuples())
+        raise ResultsError(f"found runs of {found}, expected one condition on one map; choose from them apart")
+    scale, map_name, condition = kinds.iloc[0]
+    runs = seed_curves(curves, map_name, condition)
+    finals = dict(zip(runs.seeds, final_value(runs.env_steps, runs.win_rate).tolist(), strict=True))
+    return ExpertChoice(
+        scale=scale,
+        map_name=map_name,
+        condition=condition,
+        seed=best_seed(finals),
+        candidates=tuple(Candidate(seed=seed, final_win_rate=final) for seed, final in finals.items()),
+    )
+
+
 def demonstration_table(run_directories: Iterable[Path]) -> pd.DataFrame:
     """What each condition's demonstrations are worth: one row per map and condition that learns from demonstrations.
 
@@ -354,7 +379,7 @@ def _demonstration_row(run_directory: Path) -> dict[str, object] | None:
     if not path.is_file():
         raise ResultsError(f"{path}: not found, expected the demonstrations of {run_directory}; sample them first")
     metadata = read_metadata(path)
-    check_record(path, metadata, map_name=str, episodes=int, win_rate=float, return_mean=float)
+    check_record(path, metadata, map_name=str, episodes=int, sampling_seeds=list, win_rate=float, return_mean=float)
     if metadata["map_name"] != settings.map_name:
         raise ResultsError(
             f"{path}: found demonstrations of {metadata['map_name']}, expected {settings.map_name}; sample them again"
@@ -364,6 +389,7 @@ def _demonstration_row(run_directory: Path) -> dict[str, object] | None:
         "condition": settings.condition,
         "archive": archive,
         "expert": source.expert,
+        "expert_seeds": " ".join(map(str, metadata["sampling_seeds"])),
         "checkpoint_percent": source.checkpoint_percent,
         "epsilon": source.epsilon,
         "episodes": metadata["episodes"],

@@ -10,12 +10,31 @@ from typer.testing import CliRunner
 import dm2
 from dm2 import cli
 from dm2.backends import env_spec
-from dm2.config import RunSettings
+from dm2.config import QuirkSettings, RunSettings
 from dm2.demonstrations import Demonstrations
+from dm2.ippo import IPPO
+from dm2.storage import save_tensors
+from dm2.training import run_identity
 
 CONFIG = str(Path(__file__).parent.parent / "config")
-STAGES = ["settings", "train", "sample", "evaluate", "watch", "aggregate-runs", "aggregate-demonstrations"]
+STAGES = [
+    "settings",
+    "train",
+    "choose-expert",
+    "sample",
+    "evaluate",
+    "watch",
+    "aggregate-runs",
+    "aggregate-demonstrations",
+]
 STAGES += ["claims", "figure", "figures", "export", "report", "doctor"]
+
+DM2 = {
+    **{"scale": "smoke", "map_name": "3m", "condition": "dm2_ippo_demo", "seed": 1, "algorithm": "ippo"},
+    **{"env_steps": 10, "evaluation_interval": 10, "evaluation_episodes": 2, "reward": "mixed", "ippo": {}},
+    "discriminator": {"batch_episodes": 4},
+}
+"""Settings of a run that learns from demonstrations, but for their source."""
 
 
 def dm2_command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -60,7 +79,7 @@ def test_settings_are_shown_and_written_alike(
     settings = RunSettings.from_yaml(path)
     assert settings.seed == 78590
     assert settings.demonstrations is not None
-    assert settings.demonstrations.expert_seeds == (112358,)
+    assert settings.demonstrations.expert_seeds == ()
 
 
 @pytest.mark.parametrize(
@@ -149,7 +168,56 @@ def test_a_trained_expert_needs_its_policy_files(
     settings = tmp_path / "ippo.yaml"
     settings.write_text(json.dumps({"scale": "smoke", "map_name": "3m", "source": {"expert": "ippo"}}))
     assert dm2_command(monkeypatch, "sample", "--settings", str(settings), "--output", str(tmp_path / "x.npz")) == 1
-    assert "policies: found (map, condition, seed, percent) [], expected [(" in capsys.readouterr().err
+    assert (
+        "policies: found 0, expected one, the expert's; or name those of all candidates and --choice"
+        in capsys.readouterr().err
+    )
+
+
+def write_policy(path: Path, seed: int) -> Path:
+    """An untrained policy of IPPO on 3m, as a run leaves it."""
+    spec, blocks = env_spec("simulator", "3m"), {"ippo": {"hidden_size": 8}}
+    run = {"scale": "smoke", "map_name": "3m", "condition": "ippo", "seed": seed, "algorithm": "ippo"}
+    lengths = {"env_steps": 10, "evaluation_interval": 10, "evaluation_episodes": 2}
+    settings = RunSettings.model_validate(run | lengths | blocks)
+    assert settings.ippo is not None
+    learner = IPPO(spec, settings.ippo, QuirkSettings(), seed)
+    metadata = {"settings": settings.model_dump(mode="json"), "percent": 100, "env_steps": 10}
+    save_tensors(path, learner.policy_state(), kind="policy", metadata=metadata)
+    return path
+
+
+def test_of_several_candidates_the_chosen_one_is_sampled(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    policies = [str(write_policy(tmp_path / f"{seed}.safetensors", seed)) for seed in (5, 6)]
+    settings, choice, spec = tmp_path / "ippo.yaml", tmp_path / "choice.yaml", env_spec("simulator", "3m")
+    source = {"expert": "ippo", "episodes": 8}
+    settings.write_text(json.dumps({"scale": "smoke", "map_name": "3m", "source": source}))
+    run = DM2 | {"demonstrations": source}
+    identities = []
+    for seed, finals in ((5, (0.5, 0.25)), (6, (0.25, 0.5))):
+        candidates = [{"seed": seed, "final_win_rate": final} for seed, final in zip((5, 6), finals, strict=True)]
+        record = {"scale": "smoke", "map_name": "3m", "condition": "ippo", "seed": seed, "candidates": candidates}
+        choice.write_text(json.dumps(record))
+        archive = tmp_path / f"{seed}.npz"
+        wanted = ["sample", "--settings", str(settings), "--output", str(archive), "--choice", str(choice)]
+        assert dm2_command(monkeypatch, *wanted, *policies) == 0
+        demonstrations = Demonstrations.load(archive, spec, episodes=8)
+        assert demonstrations.metadata["sampling_seeds"] == [seed]
+        assert [expert["seed"] for expert in demonstrations.metadata["experts"]] == [seed]
+        identities.append(run_identity(RunSettings.model_validate(run), spec, demonstrations))
+    first, second = identities
+    assert {key for key in first if first[key] != second[key]} == {"demonstrations"}  # another expert is another run
+    capsys.readouterr()
+    assert dm2_command(monkeypatch, *wanted, *policies[:1]) == 1
+    assert "policies: found those of seeds [5], expected those of all candidates, [5, 6]" in capsys.readouterr().err
+    choice.write_text(json.dumps(record | {"condition": "qmix"}))
+    assert dm2_command(monkeypatch, *wanted, *policies) == 1
+    assert "--choice: found (map, condition) ('3m', 'qmix'), expected ('3m', 'ippo')" in capsys.readouterr().err
+    settings.write_text(json.dumps({"scale": "smoke", "map_name": "3m", "source": source | {"expert_seeds": [5]}}))
+    assert dm2_command(monkeypatch, *wanted, *policies) == 1
+    assert "--choice: found it with settings that name the experts' seeds; leave it out" in capsys.readouterr().err
 
 
 def test_a_run_without_the_demonstrations_that_it_needs_is_refused(

@@ -107,8 +107,26 @@ def test_all_seeds_share_one_archive_of_the_papers_expert() -> None:
     archives = {matrix.demonstration_settings(Run("3s_vs_4z", "dm2_ippo_demo_50", seed)) for seed in PAPER_SEEDS}
     (archive,) = archives
     assert archive is not None
-    assert archive.name == "ippo_050_seed-119527_episodes-1000"
-    assert archive.experts == (Run("3s_vs_4z", "ippo", 119527),)
+    assert archive.name == "ippo_050_episodes-1000"
+    assert archive.source.is_chosen and archive.source.expert_seeds == ()
+    assert matrix.experts(archive) == tuple(Run("3s_vs_4z", "ippo", seed) for seed in PAPER_SEEDS)
+    assert matrix.choices["3s_vs_4z", "ippo"] == matrix.experts(archive)
+
+
+def test_no_scale_types_in_who_the_expert_is() -> None:
+    for scale in scale_names(CONFIG):
+        chosen = [one.source.is_chosen for one in load(scale).demonstrations.values() if one.source.joint]
+        assert all(chosen)
+
+
+def test_a_pinned_expert_is_the_only_one_trained() -> None:
+    pin = {"3m": {"demonstrations": {"expert_seeds": [7]}}}
+    by_key = load("smoke", runs={"3m": ["dm2_ippo_demo"]}, maps=pin)
+    (archive,) = by_key.demonstrations.values()
+    assert archive.name == "ippo_100_episodes-32_seed-7" and by_key.choices == {}
+    by_scale = load("smoke", runs={"3m": ["dm2_ippo_demo"]}, expert_seeds=[7])
+    for matrix in (by_key, by_scale):
+        assert set(matrix.runs) - set(matrix.learners) == {Run("3m", "ippo", 7)}
 
 
 def test_the_ladder_names_percent_and_the_papers_counterpart() -> None:
@@ -120,9 +138,9 @@ def test_the_ladder_names_percent_and_the_papers_counterpart() -> None:
 
 def test_a_missing_expert_is_trained_and_a_learner_is_not_trained_twice() -> None:
     only_dm2 = load("smoke", runs={"3m": ["dm2_ippo_demo"]})
-    assert set(only_dm2.runs) - set(only_dm2.learners) == {Run("3m", "ippo", 112358)}
+    assert set(only_dm2.runs) - set(only_dm2.learners) == {Run("3m", "ippo", seed) for seed in (112358, 1285842, 78590)}
     both = load("smoke", runs={"3m": ["ippo", "dm2_ippo_demo"]})
-    assert both.runs == both.learners
+    assert set(both.runs) - set(both.learners) == {Run("3m", "ippo", 78590)}
 
 
 def test_later_layers_win_and_other_maps_stay() -> None:
@@ -195,7 +213,8 @@ def test_demonstration_ablation(concurrent: bool, joint: bool) -> None:
         joint,
         50,
     )
-    assert [run.seed for run in archive.experts] == list(PAPER_SEEDS[:1] if joint else PAPER_SEEDS)
+    assert archive.source.is_chosen == joint
+    assert [run.seed for run in matrix.experts(archive)] == list(PAPER_SEEDS)
 
 
 def test_self_imitation_needs_neither_expert_nor_archive() -> None:
@@ -331,7 +350,7 @@ def test_experts_may_have_more_seeds_than_the_learners() -> None:
     )
     assert {run for run in matrix.runs if run.condition == "ippo"} == {Run("3m", "ippo", seed) for seed in (7, 8, 9)}
     joint = matrix.demonstration_settings(Run("3m", "dm2_ippo_demo", 5))
-    assert joint is not None and joint.source.expert_seeds == (7,)
+    assert joint is not None and [run.seed for run in matrix.experts(joint)] == [7, 8, 9]
 
 
 def test_seeds_are_grouped_by_condition_and_map() -> None:
@@ -367,7 +386,7 @@ def test_independent_experts_are_one_run_per_agent() -> None:
     layer = {"demonstrations": {"joint": False, "concurrent": False}}
     matrix = load("laptop", runs={"5m_vs_6m": ["dm2_ippo_demo_50"]}, defaults=layer)
     (archive,) = matrix.demonstrations.values()
-    assert [run.seed for run in archive.experts] == list(PAPER_SEEDS)
+    assert [run.seed for run in matrix.experts(archive)] == list(PAPER_SEEDS)
     assert archive.name.endswith("_nonconcurrent_independent")
 
 
@@ -410,7 +429,7 @@ def test_an_impossible_condition_is_refused_by_its_name(tmp_path: Path, demonstr
 def test_a_scripted_expert_needs_no_run() -> None:
     matrix = load("smoke", runs={"3m": ["dm2_heuristic_demo"]})
     (archive,) = matrix.demonstrations.values()
-    assert archive.experts == ()
+    assert matrix.experts(archive) == () and matrix.choices == {}
     assert (archive.source.expert, archive.backend) == ("heuristic", "simulator")
     assert {run.condition for run in matrix.runs} == {"dm2_heuristic_demo"}
 
@@ -474,6 +493,7 @@ def test_archives_that_differ_in_any_key_have_different_names() -> None:
         ({"maps": {"3m": {"map_name": "8m"}}}, "maps.3m: map_name: follows from the scale's `runs`"),
         ({"seeds": []}, "seeds: found none, expected at least one"),
         ({"seeds": [1, 2, 1]}, "seeds: found 1 twice, expected each once"),
+        ({"expert_seeds": [3, 3]}, "expert_seeds: found 3 twice, expected each once"),
         ({"runs": {}}, "runs: found none, expected at least one"),
         ({"runs": {"3m": []}}, "runs.3m: found none, expected at least one"),
         ({"runs": {"3m": ["ippo", "qmix", "ippo"]}}, "runs.3m: found 'ippo' twice, expected each once"),

@@ -42,7 +42,8 @@ def learning_curves(map_name: str = "3s_vs_3z", end: int = 300_000) -> pd.DataFr
 
 
 def demonstrations(map_name: str = "3s_vs_3z") -> pd.DataFrame:
-    return pd.DataFrame({"map_name": [map_name], "condition": ["dm2_ippo_demo"], "win_rate": [0.7]})
+    row = {"map_name": map_name, "condition": "dm2_ippo_demo", "expert": "ippo", "expert_seeds": 7, "win_rate": 0.7}
+    return pd.DataFrame([row])
 
 
 def paper() -> pd.DataFrame:
@@ -167,6 +168,7 @@ def test_what_is_missing_or_cut_is_reported_under_the_figure() -> None:
     notes = reported(description(), rows_of(description(), curves))
     assert notes == [
         "not run: dm2_ippo_demo on 3s_vs_3z",
+        "experts on 3s_vs_3z: ippo seed 7",
         "ippo on 3s_vs_3z: seeds of unequal length, 150k env steps left out",
     ]
 
@@ -174,7 +176,18 @@ def test_what_is_missing_or_cut_is_reported_under_the_figure() -> None:
 def test_nothing_is_reported_when_last_evaluations_differ_by_a_few_steps() -> None:
     curves = learning_curves()
     curves.loc[(curves["seed"] == 1) & (curves["env_steps"] == 300_000), "env_steps"] += 4_000
-    assert reported(description(), rows_of(description(), curves)) == []
+    assert reported(description(), rows_of(description(), curves)) == ["experts on 3s_vs_3z: ippo seed 7"]
+
+
+def test_each_expert_of_a_panel_is_named_once() -> None:
+    conditions = ("ippo", "dm2_ippo_demo")
+    table = pd.concat([demonstrations().assign(condition=name) for name in conditions])
+    teams = table.assign(expert_seeds=["7", "1 2 3"])
+    rows = [drawn_rows(description(), learning_curves(), one, paper()) for one in (table, teams)]
+    assert [reported(description(), one) for one in rows] == [
+        ["experts on 3s_vs_3z: ippo seed 7"],
+        ["experts on 3s_vs_3z: ippo seed 7, ippo 3 seeds, one per agent"],
+    ]
 
 
 def test_files_are_the_same_bytes_for_the_same_tables(tmp_path: Path) -> None:

@@ -16,11 +16,11 @@ def load(scale: str, **overrides: object) -> Matrix:
 
 def test_costs_are_env_steps_over_throughput_by_kind_of_learner() -> None:
     matrix = load("smoke", runs={"3m": ["dm2_ippo_demo", "dm2_sil", "qmix"]}, defaults={"env_steps": 36_000})
-    # two seeds of two conditions with discriminators, two of QMIX, and the expert behind the demonstrations
+    # two seeds of two conditions with discriminators, two of QMIX, and the candidates for the expert
     assert costs(map(matrix.settings, matrix.runs), MEASURED) == [
         Cost("dm2_ippo_demo", 4, 144_000, 20.0),
         Cost("qmix", 2, 72_000, 1.0),
-        Cost("ippo", 1, 36_000, 1.0),
+        Cost("ippo", 3, 108_000, 3.0),
     ]
 
 

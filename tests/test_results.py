@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from dm2.config import DemonstrationSource, DiscriminatorSettings, IPPOSettings, RunSettings, SettingsError
 from dm2.demonstrations import AgentDemonstrations, Demonstrations
 from dm2.experiments import DemonstrationSettings
+from dm2.experts import ExpertChoice
 from dm2.figures import DRAWN, Condition, FigureDescription, Panel, drawn_rows
 from dm2.results import (
     CURVES,
@@ -17,6 +18,7 @@ from dm2.results import (
     EVALUATION,
     PAPER_CURVES,
     ResultsError,
+    choose_expert,
     cut_short,
     demonstration_table,
     learning_curves,
@@ -282,11 +284,34 @@ def test_read_table_names_what_is_missing(tmp_path: Path) -> None:
         read_table(path, ["a"])
 
 
+def test_the_expert_is_the_run_that_the_tables_show_to_win_most_in_the_end(tmp_path: Path) -> None:
+    steps = tuple(range(0, 2_050, 50))
+    ends = {3: [0.9] * 38 + [0.2, 0.5, 0.6], 1: [0.0] * 38 + [0.1, 0.7, 0.9], 2: [0.5] * 41}
+    runs = [write_run(tmp_path, seed=seed, steps=steps, win_rate=ends[seed]) for seed in ends]
+    choice = choose_expert(runs)
+    assert (choice.scale, choice.map_name, choice.condition, choice.seed) == ("quick", "3m", "ippo", 1)
+    finals = {one.seed: one.final_win_rate for one in choice.candidates}
+    assert list(finals) == [1, 2, 3]
+    for run, seed in zip(runs, ends, strict=True):
+        assert finals[seed] == summarise(learning_curves([run])).iloc[0]["final_mean"]
+    choice.to_yaml(tmp_path / "ippo.yaml")
+    assert ExpertChoice.from_yaml(tmp_path / "ippo.yaml") == choice
+
+
+def test_of_equal_candidates_the_lower_seed_is_the_expert(tmp_path: Path) -> None:
+    assert choose_expert([write_run(tmp_path, seed=seed, win_rate=[0, 0, 0.5]) for seed in (30, 4, 5)]).seed == 4
+
+
+def test_candidates_are_of_one_condition(tmp_path: Path) -> None:
+    with pytest.raises(ResultsError, match="found runs of ippo on 3m, qmix on 3m, expected one condition on one map"):
+        choose_expert([write_run(tmp_path, name) for name in ("ippo", "qmix")])
+
+
 def write_archive(folder: Path, map_name: str = "3m", source: DemonstrationSource = SOURCE) -> Path:
     """Two one-step episodes of one agent, one of them won."""
     lengths, obs, actions = np.ones(2, np.int64), np.zeros((2, 4), np.float32), np.zeros(2, np.int64)
     agent = AgentDemonstrations(lengths, obs, actions, np.ones((2, 3), np.bool_), obs, actions)
-    worth = {"map_name": map_name, "episodes": 2, "win_rate": 0.5, "return_mean": 7.25}
+    worth = {"map_name": map_name, "episodes": 2, "sampling_seeds": [7], "win_rate": 0.5, "return_mean": 7.25}
     name = DemonstrationSettings(scale="quick", map_name="3m", source=source).name
     path = folder / "demonstrations" / "3m" / f"{name}.npz"
     Demonstrations((agent,), worth).save(path)
@@ -302,6 +327,7 @@ def test_demonstration_table_has_one_row_per_condition_that_learns_from_demonstr
     assert (row["map_name"], row["condition"], row["expert"], row["checkpoint_percent"]) == (
         *("3m", "dm2_ippo_demo", "ippo", 50),
     )
+    assert row["expert_seeds"] == "7"
     assert (row["win_rate"], row["return_mean"], row["episodes"]) == (0.5, 7.25, 2)
 
 

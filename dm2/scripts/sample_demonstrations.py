@@ -13,6 +13,7 @@ from dm2.scripts import options
 if TYPE_CHECKING:
     from dm2.backends import EnvSpec
     from dm2.experiments import DemonstrationSettings
+    from dm2.experts import ExpertChoice
     from dm2.policies import PolicyFile
     from dm2.rollout import Policy
 
@@ -22,7 +23,14 @@ def main(
     output: options.Output,
     policies: Annotated[
         list[Path] | None,
-        typer.Argument(help="Policies of the experts, in the order of their seeds; none if the expert is scripted."),
+        typer.Argument(
+            help="Policies of the experts, in the order of their seeds; of all candidates with --choice; none if the"
+            " expert is scripted."
+        ),
+    ] = None,
+    choice: Annotated[
+        Path | None,
+        typer.Option(help="Which candidate is the expert, as choose-expert wrote it.", exists=True, dir_okay=False),
     ] = None,
     threads: options.Threads = 1,
 ) -> None:
@@ -37,11 +45,15 @@ def main(
     from dm2.backends import make_env
     from dm2.demonstrations import sample_demonstrations
     from dm2.experiments import DemonstrationSettings
+    from dm2.experts import ExpertChoice
     from dm2.progress import ProgressReport
 
     wanted = DemonstrationSettings.from_yaml(settings)
-    find = scripted_experts if wanted.source.is_scripted else trained_experts
-    experts = find(wanted, policies or [])
+    chosen = None if choice is None else ExpertChoice.from_yaml(choice)
+    if wanted.source.is_scripted:
+        experts = scripted_experts(wanted, policies or [])
+    else:
+        experts = trained_experts(wanted, policies or [], chosen)
     torch.set_num_threads(1)  # float sums, and so results, would depend on their number
     pays = experts.regeneration_pays
     make = partial(make_env, experts.backend, wanted.map_name, n_threads=threads, regeneration_pays=pays)
@@ -50,7 +62,7 @@ def main(
             experts.policies,
             experts.spec,
             make,
-            seeds=wanted.source.expert_seeds,
+            seeds=experts.seeds,
             episodes=wanted.source.episodes,
             concurrent=wanted.source.concurrent,
             joint=wanted.source.joint,
@@ -69,17 +81,18 @@ def n_episodes(wanted: DemonstrationSettings, n_agents: int) -> int:
 
 @dataclass(frozen=True)
 class Experts:
-    """Policies to sample, one per team, where they play, and where they come from."""
+    """Policies to sample, one per team, the seeds of their battles, where they play, and where they come from."""
 
     policies: list[Policy]
+    seeds: tuple[int, ...]
     spec: EnvSpec
     backend: str
     regeneration_pays: bool
     records: list[dict[str, Any]]
 
 
-def trained_experts(wanted: DemonstrationSettings, paths: list[Path]) -> Experts:
-    """The policies of files, on the map and engine of their runs.
+def trained_experts(wanted: DemonstrationSettings, paths: list[Path], choice: ExpertChoice | None = None) -> Experts:
+    """The policies of files, on the map and engine of their runs; of several candidates the one that was chosen.
 
     Raises:
         UserError: a file cannot be used, or is not what the settings name.
@@ -87,10 +100,13 @@ def trained_experts(wanted: DemonstrationSettings, paths: list[Path]) -> Experts
     from dm2.policies import read_policy
 
     files = [read_policy(path, epsilon=wanted.source.epsilon) for path in paths]
+    if choice is not None:
+        files = chosen_expert(wanted, files, choice)
     check_experts(wanted, files)
     policies, records = [file.policy for file in files], [file.record() for file in files]
-    first = files[0]
-    return Experts(policies, first.spec, first.settings.backend, first.settings.quirks.regeneration_pays, records)
+    seeds, first = tuple(file.settings.seed for file in files), files[0]
+    pays = first.settings.quirks.regeneration_pays
+    return Experts(policies, seeds, first.spec, first.settings.backend, pays, records)
 
 
 def scripted_experts(wanted: DemonstrationSettings, paths: list[Path]) -> Experts:
@@ -111,7 +127,33 @@ def scripted_experts(wanted: DemonstrationSettings, paths: list[Path]) -> Expert
     spec = env_spec(wanted.backend, wanted.map_name)
     teams = len(source.expert_seeds)
     policy = scripted_policy(source.expert, spec, epsilon=source.epsilon)
-    return Experts([policy] * teams, spec, wanted.backend, True, [{"condition": source.expert}] * teams)
+    records = [{"condition": source.expert}] * teams
+    return Experts([policy] * teams, source.expert_seeds, spec, wanted.backend, True, records)
+
+
+def chosen_expert(wanted: DemonstrationSettings, files: list[PolicyFile], choice: ExpertChoice) -> list[PolicyFile]:
+    """The candidate that was chosen.
+
+    Raises:
+        UserError: the settings name the expert's seed themselves, or the choice is of another map or condition, or
+            among other candidates.
+    """
+    from dm2.errors import UserError
+
+    if not wanted.source.is_chosen:
+        raise UserError("--choice: found it with settings that name the experts' seeds; leave it out")
+    found = (choice.map_name, choice.condition)
+    if found != (wanted.map_name, wanted.source.expert):
+        raise UserError(
+            f"--choice: found (map, condition) {found}, expected {(wanted.map_name, wanted.source.expert)}; name the"
+            " choice of this expert"
+        )
+    seeds, candidates = {file.settings.seed for file in files}, {one.seed for one in choice.candidates}
+    if seeds != candidates:
+        raise UserError(
+            f"policies: found those of seeds {sorted(seeds)}, expected those of all candidates, {sorted(candidates)}"
+        )
+    return [file for file in files if file.settings.seed == choice.seed]
 
 
 def check_experts(wanted: DemonstrationSettings, experts: list[PolicyFile]) -> None:
@@ -122,10 +164,14 @@ def check_experts(wanted: DemonstrationSettings, experts: list[PolicyFile]) -> N
     """
     from dm2.errors import UserError
 
-    percent = wanted.source.checkpoint_percent
-    expected = [(run.map_name, run.condition, run.seed, percent) for run in wanted.experts]
-    runs = [(expert.settings, expert.percent) for expert in experts]
-    found = [(run.map_name, run.condition, run.seed, percent) for run, percent in runs]
+    source = wanted.source
+    if source.is_chosen and len(experts) != 1:
+        raise UserError(
+            f"policies: found {len(experts)}, expected one, the expert's; or name those of all candidates and --choice"
+        )
+    found = [(one.settings.map_name, one.settings.condition, one.settings.seed, one.percent) for one in experts]
+    seeds = [experts[0].settings.seed] if source.is_chosen else source.expert_seeds
+    expected = [(wanted.map_name, source.expert, seed, source.checkpoint_percent) for seed in seeds]
     if found != expected:
         raise UserError(
             f"policies: found (map, condition, seed, percent) {found}, expected {expected}; name the policies that the "

@@ -25,6 +25,7 @@ def test_paper_scale_plans_the_matrix_with_shared_experts(tmp_path: Path) -> Non
     assert jobs["train_dm2"] == 5 * (20 + 6 + 16 + 3 * 2 + 2 * 4 + 4 + 3)
     # the ladders of checkpoints and of episodes, the other maps, the demonstration ablations, 1,024 episodes per update
     assert jobs["sample_demonstrations"] == 2 * 11 + 2 * 4 + 3 * 2 + 2 * 3 + 2
+    assert jobs["choose_expert"] == 2 * 5 + 1  # IPPO and QMIX on every map, IPPO with 1,024 episodes per update
     assert jobs["draw_figure"] == 16
     assert jobs["write_run_settings"] == jobs["train_expert"] + jobs["train_dm2"]
 
@@ -67,7 +68,7 @@ def test_an_expert_nobody_compares_is_trained_once(tmp_path: Path) -> None:
 
 def test_an_expert_that_nobody_trains_is_sampled_without_a_run(tmp_path: Path) -> None:
     runs = "runs={3m: [dm2_heuristic_demo]}"
-    archive = "results/smoke/demonstrations/3m/heuristic_100_seed-112358_episodes-32.npz"
+    archive = "results/smoke/demonstrations/3m/heuristic_100_episodes-32_seed-112358.npz"
     done = snakemake(tmp_path, archive, "--config", "scale=smoke", runs)
     assert done.returncode == 0, done.stdout
     assert planned(done.stdout) == {"write_demonstration_settings": 1, "sample_demonstrations": 1, "total": 2}

@@ -48,6 +48,7 @@ wildcard_constraints:
     map_name=alternatives(run.map_name for run in MATRIX.runs),
     condition=alternatives(run.condition for run in MATRIX.runs),
     seed=alternatives(run.seed for run in MATRIX.runs),
+    expert=alternatives(condition for _, condition in MATRIX.choices),
     archive=alternatives(name for _, name in MATRIX.demonstrations),
     percent=alternatives(PERCENTS),
     figure=alternatives(FIGURES),
@@ -77,7 +78,7 @@ def training_code(wildcards):
 def sampling_code(wildcards):
     """Digest of the code that samples an archive, its experts' policies included."""
     stage = "dm2.scripts.sample_demonstrations"
-    experts = archive_of(wildcards).experts
+    experts = MATRIX.experts(archive_of(wildcards))
     return (
         run_digest(stage, MATRIX.settings(experts[0]))
         if experts
@@ -130,10 +131,28 @@ def demonstrations_of(wildcards):
 
 
 def expert_policies(wildcards):
-    """The policies an archive is sampled from, one per expert."""
+    """The policies an archive is sampled from, one per expert or, where one is chosen, one per candidate."""
     archive = archive_of(wildcards)
     percent = f"{archive.source.checkpoint_percent:03d}"
     return [
         f"{run.directory(SCALE)}/policies/{percent}.safetensors"
-        for run in archive.experts
+        for run in MATRIX.experts(archive)
     ]
+
+
+def expert_choice(wildcards):
+    """Which candidate an archive is sampled from; nothing where its settings name the experts."""
+    source = archive_of(wildcards).source
+    path = f"results/{SCALE}/experts/{wildcards.map_name}/{source.expert}.yaml"
+    return [path] if source.is_chosen else []
+
+
+def candidates_of(wildcards):
+    """The folders of the runs that an expert is chosen from."""
+    runs = MATRIX.choices[wildcards.map_name, wildcards.expert]
+    return [run.directory(SCALE) for run in runs]
+
+
+def candidate_files(name):
+    """A file of each of the runs that an expert is chosen from."""
+    return lambda wildcards: [f"{folder}/{name}" for folder in candidates_of(wildcards)]

@@ -25,6 +25,7 @@ rule sample_demonstrations:
     input:
         settings="results/{scale}/demonstrations/{map_name}/{archive}.yaml",
         policies=expert_policies,
+        choice=expert_choice,
     output:
         "results/{scale}/demonstrations/{map_name}/{archive}.npz",
     log:
@@ -38,7 +39,10 @@ rule sample_demonstrations:
         mem_mb=growing(3072),
         runtime=growing(30),
     params:
+        choice=lambda wildcards, input: [
+            part for path in input.choice for part in ("--choice", path)
+        ],
         code=sampling_code,
     shell:
         "python -m dm2.scripts.sample_demonstrations --settings {input.settings:q} --output {output:q}"
-        " --threads {threads} {input.policies:q} > {log:q} 2>&1"
+        " {params.choice:q} --threads {threads} {input.policies:q} > {log:q} 2>&1"
