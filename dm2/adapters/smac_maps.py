@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from dm2.battle.scenario import Map, map_data, unit_data, unknown_name
+from dm2.config import SettingsError, did_you_mean
+from dm2.maps import Map, map_data, unit_data
 
 FIRST_ALLIED_TYPE = 2000  # ours: the real ones differ between builds of the game
 FIRST_OTHER_TYPE = 3000  # of enemies that StarCraft II does not know
@@ -41,11 +42,11 @@ def get_map_params(map_name: str) -> dict[str, Any]:
     """What SMAC keeps of a map: n_agents, n_enemies, limit, a_race, b_race, unit_type_bits, map_type.
 
     Raises:
-        ValueError: unknown map.
+        SettingsError: unknown map.
     """
     maps = map_data().maps
     if map_name not in maps:
-        raise unknown_name("map", map_name, sorted(maps))
+        raise SettingsError(f"unknown map {map_name!r}; {did_you_mean(map_name, maps)}")
     battle_map = maps[map_name]
     types = tuple(sorted(battle_map.allies))
     return {
