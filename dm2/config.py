@@ -370,7 +370,8 @@ class DemonstrationSource(Settings):
     concurrent: bool = True
     """True: all agents see the same episodes; False: each agent gets episodes of its own."""
     joint: bool = True
-    """True: all agents' demonstrations come from one team; False: agent i's from the i-th of several teams."""
+    """True: all agents' demonstrations come from one team; False: agent i's from the i-th of several teams, which play
+    as one mixed team if concurrent."""
 
     @model_validator(mode="after")
     def _seeds_fit(self) -> Self:

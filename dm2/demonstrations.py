@@ -6,7 +6,8 @@ Each agent has a set of episodes of its own. Who gets which is what the demonstr
 - concurrent: every agent gets the same N episodes, its own observations of them; otherwise agent i gets the episodes
   N i to N (i + 1) - 1, so that no two agents' demonstrations are of one battle;
 - joint: all of them come from one team; otherwise agent i's come from agent i of the i-th of A teams that were trained
-  apart.
+  apart. Concurrent episodes of these are played by one mixed team, whose agent i is agent i of team i, in the same
+  battles; otherwise each team plays battles of its own.
 
 An episode of L steps is L observations and actions, and its terminal row: the observation after the last step and what
 the expert answered it, though nobody took that action. Discriminators see it under the quirk `absorbing_zeros`.
@@ -346,7 +347,7 @@ class Assignment:
     """Whose episodes an agent learns from.
 
     Attributes:
-        team: number of the expert team.
+        team: number of the team that plays.
         first_episode: number of the first of the team's episodes.
     """
 
@@ -356,10 +357,9 @@ class Assignment:
 
 def assign(n_agents: int, episodes: int, concurrent: bool, joint: bool) -> list[Assignment]:
     """Team and episodes of each agent's demonstrations; see the module's docstring."""
-    return [
-        Assignment(team=0 if joint else agent, first_episode=0 if concurrent else agent * episodes)
-        for agent in range(n_agents)
-    ]
+    if concurrent:
+        return [Assignment(team=0, first_episode=0)] * n_agents
+    return [Assignment(team=0 if joint else agent, first_episode=agent * episodes) for agent in range(n_agents)]
 
 
 def sample_demonstrations(
@@ -381,10 +381,10 @@ def sample_demonstrations(
         spec: sizes of the map.
         make: opens battles, given their number and the seed.
         seeds: one per team, by custom that of its training; a battle depends on its team's seed, its number and the
-            policy.
+            policy. A mixed team's battles are those of the first seed.
         episodes: N, per agent.
         concurrent: all agents get the same episodes.
-        joint: all agents' episodes come from one team.
+        joint: all agents' episodes come from one team; if not, and concurrent, from the mixed team.
         metadata: recorded too, such as the sources of the policies.
         report: told the number of episodes played so far, after each batch.
 
@@ -399,11 +399,12 @@ def sample_demonstrations(
     expected = 1 if joint else spec.n_agents
     if len(teams) != expected or len(seeds) != expected:
         raise ValueError(f"found {len(teams)} teams and {len(seeds)} seeds, expected {expected} of each")
+    players = _players(teams, concurrent)
     assignments = assign(spec.n_agents, episodes, concurrent, joint)
     agents: dict[int, AgentDemonstrations] = {}
     played: list[Episodes] = []
     for assignment in dict.fromkeys(assignments):
-        policy, seed = teams[assignment.team], seeds[assignment.team]
+        policy, seed = players[assignment.team], seeds[assignment.team]
         batches = []
         for batch in _play(policy, make, seed, assignment.first_episode, episodes):
             batches.append(batch)
@@ -423,6 +424,13 @@ def sample_demonstrations(
         **(metadata or {}),
     }
     return Demonstrations(tuple(agents[agent] for agent in range(spec.n_agents)), record)
+
+
+def _players(teams: Sequence[Policy], concurrent: bool) -> Sequence[Policy]:
+    """The teams that play: the experts', or the one that is mixed of them."""
+    from dm2.mixed_team import MixedTeam
+
+    return [MixedTeam(teams)] if concurrent and len(teams) > 1 else teams
 
 
 def _play(

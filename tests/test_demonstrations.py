@@ -67,7 +67,7 @@ def test_assignment_of_the_four_cells() -> None:
     }
     assert cells[True, True] == [(0, 0), (0, 0), (0, 0)]
     assert cells[False, True] == [(0, 0), (0, 1000), (0, 2000)]
-    assert cells[True, False] == [(0, 0), (1, 0), (2, 0)]
+    assert cells[True, False] == [(0, 0), (0, 0), (0, 0)]  # of the mixed team
     assert cells[False, False] == [(0, 0), (1, 1000), (2, 2000)]
 
 
@@ -86,10 +86,28 @@ def test_nonconcurrent_agents_see_battles_of_their_own() -> None:
 
 
 def test_independent_agents_follow_teams_of_their_own() -> None:
-    found = sample((TakesAction(1), TakesAction(2)), joint=False)
+    found = sample((TakesAction(1), TakesAction(2)), joint=False, concurrent=False)
     assert set(found.agents[0].actions) == {1}
     assert set(found.agents[1].actions) == {0, 2}
+    assert found.agents[0].lengths.tolist() == lengths_of(0, 6)
+    assert found.agents[1].lengths.tolist() == lengths_of(6, 6)
     assert not np.array_equal(found.agents[0].obs[:2], found.agents[1].obs[:2])  # the teams' battles differ
+
+
+def test_independent_concurrent_agents_play_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Agent i acts by team i in battles that are the same for all, of which each has its own observations."""
+    monkeypatch.setattr("dm2.demonstrations.BATTLES_AT_ONCE", 4)
+    seen: list[int] = []
+    found = sample((TakesAction(1), TakesAction(2)), joint=False, report=seen.append)
+    assert seen == [4, 6]  # no team plays apart
+    assert found.agents[0].lengths.tolist() == found.agents[1].lengths.tolist() == lengths_of(0, 6)
+    assert set(found.agents[0].actions) == {1}
+    assert set(found.agents[1].actions) == {0, 2}
+    first_steps = [agent.obs[agent.starts[:-1]] for agent in found.agents]
+    alone = [sample((TakesAction(action),)).agents for action in (1, 2)]  # FakeEnv shows all players the same signals
+    for agent in range(2):
+        np.testing.assert_array_equal(first_steps[agent], alone[0][agent].obs[alone[0][agent].starts[:-1]])
+        np.testing.assert_array_equal(found.agents[agent].actions, alone[agent][agent].actions)
 
 
 def test_metadata_tells_how_well_the_experts_played() -> None:
@@ -110,8 +128,9 @@ def test_reports_every_batch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_refuses_too_few_teams() -> None:
-    with pytest.raises(ValueError, match="found 1 teams and 1 seeds, expected 2 of each"):
-        sample(joint=False)
+    for concurrent in (True, False):
+        with pytest.raises(ValueError, match="found 1 teams and 1 seeds, expected 2 of each"):
+            sample(joint=False, concurrent=concurrent)
 
 
 def test_archive_comes_back_as_it_was(tmp_path: Path) -> None:

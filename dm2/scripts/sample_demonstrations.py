@@ -75,8 +75,7 @@ def main(
 
 def n_episodes(wanted: DemonstrationSettings, n_agents: int) -> int:
     """Episodes that are played altogether."""
-    shared = wanted.source.concurrent and wanted.source.joint
-    return wanted.source.episodes * (1 if shared else n_agents)
+    return wanted.source.episodes * (1 if wanted.source.concurrent else n_agents)
 
 
 @dataclass(frozen=True)
