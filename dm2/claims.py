@@ -119,7 +119,7 @@ class Ladder:
 
     rungs: tuple[Side, ...]
     maps: tuple[str, ...]
-    against: Literal["win_rate", "episodes"] = "win_rate"
+    against: Literal["greedy_win_rate", "episodes"] = "greedy_win_rate"
     paper_figure: str = "all_demos"
 
 
@@ -434,7 +434,7 @@ def _evidence(
     runs = list(comparable_curves(tables.curves, map_name, names).values())
     strata = [_measured(one.env_steps, one.win_rate, comparison.measure) for one in runs]
     if comparison.second is None:
-        strata = [strata[0] - _demonstrations(tables, map_name, names[0], "win_rate")]
+        strata = [strata[0] - _demonstrations(tables, map_name, names[0], "greedy_win_rate")]
     elif not isinstance(comparison.second, Side):
         strata = [strata[0] - comparison.second]
     return Evidence(tuple(strata), int(runs[0].env_steps[-1]), paper)
@@ -470,7 +470,9 @@ def _pooled(row: Judgement, rule: Rule, maps: Sequence[Evidence]) -> Judgement:
 
 
 def _judge_ladder(blank: Judgement, ladder: Ladder, tables: Tables) -> Iterator[Judgement]:
-    what = {"win_rate": "win rate of its demonstrations", "episodes": "number of episodes demonstrated"}[ladder.against]
+    what = {"greedy_win_rate": "win rate of its demonstrations", "episodes": "number of episodes demonstrated"}[
+        ladder.against
+    ]
     words = f"rank correlation of final(dm2_ippo_demo_*) with the {what}"
     for map_name in ladder.maps:
         paper = _paper_correlation(ladder, map_name, tables)

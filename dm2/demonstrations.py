@@ -390,8 +390,8 @@ def sample_demonstrations(
 
     Returns:
         Demonstrations whose metadata tells map_name, obs_size, backend, episodes (per agent), concurrent, joint,
-        sampling_seeds, and over all episodes that were played win_rate, return_mean, return_sd and
-        episode_length_mean.
+        sampling_seeds, and over all episodes that were played, sampled_episodes of them, sampled_win_rate, return_mean,
+        return_sd and episode_length_mean.
 
     Raises:
         ValueError: the number of teams or seeds does not fit.
@@ -426,6 +426,38 @@ def sample_demonstrations(
     return Demonstrations(tuple(agents[agent] for agent in range(spec.n_agents)), record)
 
 
+def greedy_win_rate(
+    teams: Sequence[Policy],
+    make: Callable[[int, int], BatchedEnv],
+    *,
+    seeds: Sequence[int],
+    episodes: int,
+    concurrent: bool = True,
+) -> dict[str, Any]:
+    """How often the teams of `sample_demonstrations` win when they take their best actions, for its metadata.
+
+    The paper's win rates of demonstrators are of such play, though its IPPO experts sample while they demonstrate.
+
+    Args:
+        teams: greedy policies of the same experts; if several are concurrent, their mixed team plays.
+        make: opens battles, given their number and the seed.
+        seeds: one per team; the battles are others than those of the demonstrations.
+        episodes: of each team that plays.
+        concurrent: all agents get the same episodes.
+
+    Returns:
+        greedy_win_rate, and greedy_episodes, the number of episodes of all teams that it is the share of.
+    """
+    players = _players(teams, concurrent)
+    played = [
+        batch.battle_won.numpy()
+        for policy, seed in zip(players, seeds[: len(players)], strict=True)
+        for batch in _play(policy, make, seed, 0, episodes, "greedy")
+    ]
+    battle_won = np.concatenate(played)
+    return {"greedy_win_rate": float(battle_won.mean()), "greedy_episodes": len(battle_won)}
+
+
 def _players(teams: Sequence[Policy], concurrent: bool) -> Sequence[Policy]:
     """The teams that play: the experts', or the one that is mixed of them."""
     from dm2.mixed_team import MixedTeam
@@ -439,14 +471,15 @@ def _play(
     seed: int,
     first_episode: int,
     episodes: int,
+    *names: str,
 ) -> Iterator[Episodes]:
-    """Episodes first_episode, first_episode + 1, ... of a seed, a batch of battles at a time."""
+    """Episodes first_episode, first_episode + 1, ... of a seed, a batch of battles at a time; `names` tell streams."""
     from dm2.rollout import collect
 
-    env_seed = int(stream(seed, "demonstrations", "env").integers(2**62))
+    env_seed = int(stream(seed, "demonstrations", *names, "env").integers(2**62))
     for first in range(first_episode, first_episode + episodes, BATTLES_AT_ONCE):
         numbers = np.arange(first, min(first + BATTLES_AT_ONCE, first_episode + episodes))
-        generator = stream(seed, "demonstrations", "policy", first)
+        generator = stream(seed, "demonstrations", *names, "policy", first)
         yield collect(make(len(numbers), env_seed), policy, numbers, generator, act_at_end=True)
 
 
@@ -462,7 +495,8 @@ def _worth(batches: Sequence[Episodes]) -> dict[str, float]:
     """How well the experts played."""
     returns = np.concatenate([batch.returns.numpy() for batch in batches]).astype(np.float64)
     return {
-        "win_rate": float(np.concatenate([batch.battle_won.numpy() for batch in batches]).mean()),
+        "sampled_episodes": len(returns),
+        "sampled_win_rate": float(np.concatenate([batch.battle_won.numpy() for batch in batches]).mean()),
         "return_mean": float(returns.mean()),
         "return_sd": float(returns.std()),
         "episode_length_mean": float(np.concatenate([batch.lengths.numpy() for batch in batches]).mean()),

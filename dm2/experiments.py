@@ -39,6 +39,8 @@ BLOCKS = tuple(name for name in RunSettings.blocks() if RunSettings.model_fields
 EXPERTS = frozenset({"demonstrations", "self_imitation"})
 """Blocks that say whom the discriminators take for the experts."""
 Layer = dict[str, Any]
+GREEDY_EVALUATIONS = 10
+"""Evaluations' worth of episodes by which the experts' greedy play is measured, as many as the absolute metric's."""
 IDENTITY = ("scale", "backend", "map_name", "condition", "seed")
 """Settings that say which run it is; they follow from the matrix."""
 
@@ -218,6 +220,8 @@ class DemonstrationSettings(Settings):
     """Engine that a policy that nobody trains plays on; trained experts play on that of their runs."""
     source: DemonstrationSource
     """Expert, checkpoint and noise."""
+    greedy_episodes: Count = 1000
+    """Episodes of greedy play by which the experts' win rate is told, beside that of the demonstrations."""
 
     @model_validator(mode="after")
     def _experts_are_named_or_chosen(self) -> Self:
@@ -297,11 +301,16 @@ class Matrix:
 
     def demonstration_settings(self, run: Run) -> DemonstrationSettings | None:
         """What the demonstrations of a run are sampled from; None where it learns without any."""
-        source = self.settings(run).demonstrations
-        if source is None:
+        settings = self.settings(run)
+        if settings.demonstrations is None:
             return None
-        backend = self.scale.backend
-        return DemonstrationSettings(scale=self.scale.scale, map_name=run.map_name, backend=backend, source=source)
+        return DemonstrationSettings(
+            scale=self.scale.scale,
+            map_name=run.map_name,
+            backend=self.scale.backend,
+            source=settings.demonstrations,
+            greedy_episodes=GREEDY_EVALUATIONS * settings.evaluation_episodes,
+        )
 
     @property
     def learners(self) -> tuple[Run, ...]:

@@ -5,9 +5,10 @@ that will be on paper, as one table) and `draw` (that table on axes), so that th
 The same CSV gives the same bytes.
 
 How to read every figure: solid line and band are the mean and sd over our seeds; the dashed line is the win rate of
-the demonstrations that the condition of that colour learns from; thin lines with hollow markers are the paper's
-StarCraft II curves, dotted where they were hard to digitise. Where our training is much shorter than the paper's, the
-paper's curves get axes of their own beside ours, since on a common time axis one of the two would shrink to nothing.
+the experts that the condition of that colour learns from, playing greedily as in evaluations; thin lines with hollow
+markers are the paper's StarCraft II curves, dotted where they were hard to digitise. Where our training is much shorter
+than the paper's, the paper's curves get axes of their own beside ours, since on a common time axis one of the two would
+shrink to nothing.
 """
 
 from __future__ import annotations
@@ -257,7 +258,12 @@ def _demonstration_rows(panel: Panel, condition: Condition, demonstrations: pd.D
     chosen = demonstrations[here & (demonstrations["condition"] == condition.name)]
     experts = [f"{row.expert} {_seeds_in_words(str(row.expert_seeds))}" for row in chosen.itertuples()]
     return _rows(
-        panel, condition, DEMONSTRATIONS, env_steps=np.nan, win_rate=chosen["win_rate"].to_numpy(), expert=experts
+        panel,
+        condition,
+        DEMONSTRATIONS,
+        env_steps=np.nan,
+        win_rate=chosen["greedy_win_rate"].to_numpy(),
+        expert=experts,
     )
 
 
@@ -521,7 +527,7 @@ def condition_handles(description: FigureDescription, rows: pd.DataFrame) -> lis
 def _legend_handles(description: FigureDescription, rows: pd.DataFrame) -> list[Line2D]:
     handles = condition_handles(description, rows)
     if (rows["series"] == DEMONSTRATIONS).any():
-        handles.append(Line2D([], [], color="0.4", label="win rate of its demonstrations", **_DEMONSTRATION_LINE))
+        handles.append(Line2D([], [], color="0.4", label="win rate of its experts", **_DEMONSTRATION_LINE))
     if (rows["quality"] == "high").any():
         handles.append(Line2D([], [], color="0.4", marker="o", label=PAPER_LABEL, **_PAPER_LINE))
     if (rows["quality"] == "low").any():

@@ -118,17 +118,8 @@ def _summary_cells(row: Any) -> list[str]:
 def _demonstrations(demonstrations: pd.DataFrame) -> str:
     if demonstrations.empty:
         return "<p>No condition of this scale learns from demonstrations.</p>"
-    headers = [
-        "map",
-        "learner",
-        "expert",
-        "its seed",
-        "of its training",
-        "random actions",
-        "episodes",
-        "win rate",
-        "return",
-    ]
+    headers = ["map", "learner", "expert", "its seed", "of its training", "random actions", "episodes"]
+    headers += ["win rate, sampled", "greedy", "return"]
     return _table(headers, map(_demonstration_cells, demonstrations.itertuples()))
 
 
@@ -141,7 +132,8 @@ def _demonstration_cells(row: Any) -> list[str]:
         _Number(f"{row.checkpoint_percent} %"),
         _Number(f"{row.epsilon:.0%}"),
         _Number(row.episodes),
-        _Number(f"{row.win_rate:.2f}"),
+        _Number(f"{row.sampled_win_rate:.2f}"),
+        _Number(f"{row.greedy_win_rate:.2f}"),
         _Number(f"{row.return_mean:.1f}"),
     ]
 

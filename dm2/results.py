@@ -54,8 +54,8 @@ PAPER_FIGURES = ("core", "gail_only", "bc_pretrain", "demo_ablation", "state_act
 """The paper's figures in the order in which a condition's curve is looked for; the last is of low quality."""
 WALL_CLOCK = ["env_steps_per_second", "wall_seconds"]
 DEMONSTRATIONS = ["map_name", "condition", "archive", "expert", "expert_seeds", "checkpoint_percent", "epsilon"]
-DEMONSTRATIONS += ["episodes"]
-DEMONSTRATIONS += ["win_rate", "return_mean"]
+DEMONSTRATIONS += ["episodes", "sampled_win_rate", "sampled_episodes", "greedy_win_rate", "greedy_episodes"]
+DEMONSTRATIONS += ["return_mean"]
 
 
 class ResultsError(UserError):
@@ -352,7 +352,8 @@ def demonstration_table(run_directories: Iterable[Path]) -> pd.DataFrame:
             `results/<scale>/demonstrations/<map>`, named after their source in the run's `settings.yaml`.
 
     Returns:
-        `DEMONSTRATIONS`, sorted by map and condition; no rows where no run learns from demonstrations.
+        `DEMONSTRATIONS`, sorted by map and condition; no rows where no run learns from demonstrations. `sampled` is the
+        play that the archive holds, `greedy` that of the same policies when they take their best actions.
 
     Raises:
         ResultsError: an archive is missing, or seeds of one condition learn from different ones.
@@ -379,7 +380,9 @@ def _demonstration_row(run_directory: Path) -> dict[str, object] | None:
     if not path.is_file():
         raise ResultsError(f"{path}: not found, expected the demonstrations of {run_directory}; sample them first")
     metadata = read_metadata(path)
-    check_record(path, metadata, map_name=str, episodes=int, sampling_seeds=list, win_rate=float, return_mean=float)
+    check_record(path, metadata, map_name=str, episodes=int, sampling_seeds=list, return_mean=float)
+    win_rates = {"sampled_win_rate": float, "sampled_episodes": int, "greedy_win_rate": float, "greedy_episodes": int}
+    check_record(path, metadata, **win_rates)
     if metadata["map_name"] != settings.map_name:
         raise ResultsError(
             f"{path}: found demonstrations of {metadata['map_name']}, expected {settings.map_name}; sample them again"
@@ -393,6 +396,6 @@ def _demonstration_row(run_directory: Path) -> dict[str, object] | None:
         "checkpoint_percent": source.checkpoint_percent,
         "epsilon": source.epsilon,
         "episodes": metadata["episodes"],
-        "win_rate": metadata["win_rate"],
+        **{name: metadata[name] for name in win_rates},
         "return_mean": metadata["return_mean"],
     }

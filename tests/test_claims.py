@@ -45,7 +45,7 @@ def tables(*curves: pd.DataFrame, demonstrations: Mapping[tuple[str, str], float
     paper = REPOSITORY / "results" / "paper"
     return Tables(
         pd.concat(curves, ignore_index=True),
-        pd.DataFrame(rows, columns=["map_name", "condition", "win_rate"]),
+        pd.DataFrame(rows, columns=["map_name", "condition", "greedy_win_rate"]),
         pd.read_csv(paper / "paper_curves.csv"),
         pd.read_csv(paper / "demo_win_rates.csv"),
     )

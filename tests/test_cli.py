@@ -193,7 +193,7 @@ def test_of_several_candidates_the_chosen_one_is_sampled(
     policies = [str(write_policy(tmp_path / f"{seed}.safetensors", seed)) for seed in (5, 6)]
     settings, choice, spec = tmp_path / "ippo.yaml", tmp_path / "choice.yaml", env_spec("simulator", "3m")
     source = {"expert": "ippo", "episodes": 8}
-    settings.write_text(json.dumps({"scale": "smoke", "map_name": "3m", "source": source}))
+    settings.write_text(json.dumps({"scale": "smoke", "map_name": "3m", "source": source, "greedy_episodes": 12}))
     run = DM2 | {"demonstrations": source}
     identities = []
     for seed, finals in ((5, (0.5, 0.25)), (6, (0.25, 0.5))):
@@ -205,6 +205,8 @@ def test_of_several_candidates_the_chosen_one_is_sampled(
         assert dm2_command(monkeypatch, *wanted, *policies) == 0
         demonstrations = Demonstrations.load(archive, spec, episodes=8)
         assert demonstrations.metadata["sampling_seeds"] == [seed]
+        assert demonstrations.metadata["sampled_episodes"] == 8
+        assert demonstrations.metadata["greedy_episodes"] == 12 and "greedy_win_rate" in demonstrations.metadata
         assert [expert["seed"] for expert in demonstrations.metadata["experts"]] == [seed]
         identities.append(run_identity(RunSettings.model_validate(run), spec, demonstrations))
     first, second = identities

@@ -21,7 +21,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dm2.demonstrations import AgentDemonstrations, Demonstrations, assign, read_metadata, sample_demonstrations
+from dm2.demonstrations import (
+    AgentDemonstrations,
+    Demonstrations,
+    assign,
+    greedy_win_rate,
+    read_metadata,
+    sample_demonstrations,
+)
 from dm2.rollout import ActResult, Hidden, Policy, collect
 from dm2.storage import StorageError
 
@@ -113,11 +120,34 @@ def test_independent_concurrent_agents_play_together(monkeypatch: pytest.MonkeyP
 def test_metadata_tells_how_well_the_experts_played() -> None:
     episodes = collect(FakeEnv(6), TakesAction(1), np.arange(6), np.random.default_rng(0))
     metadata = sample(metadata={"epsilon": 0.1}).metadata
-    assert metadata["win_rate"] == pytest.approx(float(episodes.battle_won.float().mean()))
+    assert metadata["sampled_win_rate"] == pytest.approx(float(episodes.battle_won.float().mean()))
+    assert metadata["sampled_episodes"] == 6
     assert metadata["episode_length_mean"] == np.mean(lengths_of(0, 6))
     assert metadata["episodes"] == 6
     assert metadata["epsilon"] == 0.1
     assert metadata["backend"] == SPEC.backend
+
+
+def test_the_greedy_win_rate_is_that_of_the_teams_that_play(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dm2.demonstrations.BATTLES_AT_ONCE", 4)
+    seeds_seen: list[int] = []
+
+    def opened(n_battles: int, seed: int) -> FakeEnv:
+        seeds_seen.append(seed)
+        return make(n_battles, seed)
+
+    teams = (TakesAction(1), TakesAction(2))
+    found = greedy_win_rate(teams, opened, seeds=(0, 1), episodes=6)  # the mixed team
+    assert found == {"greedy_win_rate": 0.5, "greedy_episodes": 6} and len(set(seeds_seen)) == 1
+    apart = greedy_win_rate(teams, opened, seeds=(0, 1), episodes=6, concurrent=False)
+    assert apart == {"greedy_win_rate": 0.5, "greedy_episodes": 12} and len(set(seeds_seen)) == 2
+    alone = greedy_win_rate(teams[:1], opened, seeds=(0,), episodes=5)
+    assert alone == {"greedy_win_rate": 0.6, "greedy_episodes": 5}
+    sampled_in: list[int] = []
+    sample_demonstrations(
+        teams[:1], SPEC, lambda n, seed: sampled_in.append(seed) or make(n, seed), seeds=(0,), episodes=4
+    )  # type: ignore
+    assert not set(sampled_in) & set(seeds_seen)  # other battles
 
 
 def test_reports_every_batch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +172,7 @@ def test_archive_comes_back_as_it_was(tmp_path: Path) -> None:
     for agent, other in zip(found.agents, original.agents, strict=True):
         for name in ("lengths", "obs", "actions", "avail_actions", "final_obs", "final_actions"):
             np.testing.assert_array_equal(getattr(agent, name), getattr(other, name))
-    assert read_metadata(tmp_path / "set.npz")["win_rate"] == original.metadata["win_rate"]
+    assert read_metadata(tmp_path / "set.npz")["sampled_win_rate"] == original.metadata["sampled_win_rate"]
 
 
 def test_the_terminal_row_is_the_observation_after_the_last_step_and_the_answer_to_it() -> None:

@@ -10,6 +10,7 @@ from snakemake.cli import parse_config
 from dm2.claims import CLAIMS
 from dm2.config import QMIXSettings, QuirkSettings, SettingsError
 from dm2.experiments import Matrix, Run, map_names, merge, n_agents, scale_names
+from dm2.training import ABSOLUTE_FACTOR
 
 CONFIG = Path(__file__).parent.parent / "config"
 PAPER_SEEDS = (112358, 1285842, 78590, 119527, 122529)
@@ -111,6 +112,11 @@ def test_all_seeds_share_one_archive_of_the_papers_expert() -> None:
     assert archive.source.is_chosen and archive.source.expert_seeds == ()
     assert matrix.experts(archive) == tuple(Run("3s_vs_4z", "ippo", seed) for seed in PAPER_SEEDS)
     assert matrix.choices["3s_vs_4z", "ippo"] == matrix.experts(archive)
+
+
+def test_greedy_play_of_experts_is_measured_as_long_as_the_absolute_metric() -> None:
+    archive = load("paper").demonstration_settings(Run("5m_vs_6m", "dm2_ippo_demo_50", 1))
+    assert archive is not None and archive.greedy_episodes == ABSOLUTE_FACTOR * 128
 
 
 def test_no_scale_types_in_who_the_expert_is() -> None:

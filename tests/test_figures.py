@@ -42,7 +42,8 @@ def learning_curves(map_name: str = "3s_vs_3z", end: int = 300_000) -> pd.DataFr
 
 
 def demonstrations(map_name: str = "3s_vs_3z") -> pd.DataFrame:
-    row = {"map_name": map_name, "condition": "dm2_ippo_demo", "expert": "ippo", "expert_seeds": 7, "win_rate": 0.7}
+    row = {"map_name": map_name, "condition": "dm2_ippo_demo", "expert": "ippo", "expert_seeds": 7}
+    row |= {"sampled_win_rate": 0.4, "greedy_win_rate": 0.7}
     return pd.DataFrame([row])
 
 

@@ -46,7 +46,7 @@ def scale(tmp_path: Path) -> Path:
     runs = [pd.DataFrame({"seed": seed, "env_steps": steps, "win_rate": 0.5 + seed / 10}) for seed in range(5)]
     curves = pd.concat(runs).assign(scale="quick", backend="simulator 1", map_name="3m", condition="dm2_<i>")
     demonstrations = pd.DataFrame(
-        [["3m", "dm2_<i>", "a", "ippo", "7 9", 100, 0.1, 200, 0.75, 12.34]], columns=DEMONSTRATIONS
+        [["3m", "dm2_<i>", "a", "ippo", "7 9", 100, 0.1, 200, 0.75, 200, 0.875, 640, 12.34]], columns=DEMONSTRATIONS
     )
     paper = [pd.read_csv(PAPER / name) for name in ("paper_curves.csv", "demo_win_rates.csv")]
     write_table(summarise(curves), tmp_path / "summary.csv")
@@ -61,7 +61,7 @@ def test_the_page_holds_tables_verdicts_and_figures_and_fetches_nothing(scale: P
     page = Page((scale / "report.html").read_text(encoding="utf-8"))
     assert page.open_tags == []
     assert ["3m", "dm2_<i>", "5", "250k", "0.70 ± 0.16", "0.70 [0.57, 0.83]", "0.70 ± 0.16", "0"] in page.rows
-    assert ["3m", "dm2_<i>", "ippo", "7 9", "100 %", "10%", "200", "0.75", "12.3"] in page.rows
+    assert ["3m", "dm2_<i>", "ippo", "7 9", "100 %", "10%", "200", "0.75", "0.88", "12.3"] in page.rows
     assert ["C9", "QMIX demonstrations work too", "undecided at this scale"] in page.rows
     assert [source[:22] for source in page.sources] == ["data:image/png;base64,"]
 

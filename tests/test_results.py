@@ -311,7 +311,8 @@ def write_archive(folder: Path, map_name: str = "3m", source: DemonstrationSourc
     """Two one-step episodes of one agent, one of them won."""
     lengths, obs, actions = np.ones(2, np.int64), np.zeros((2, 4), np.float32), np.zeros(2, np.int64)
     agent = AgentDemonstrations(lengths, obs, actions, np.ones((2, 3), np.bool_), obs, actions)
-    worth = {"map_name": map_name, "episodes": 2, "sampling_seeds": [7], "win_rate": 0.5, "return_mean": 7.25}
+    worth = {"map_name": map_name, "episodes": 2, "sampling_seeds": [7], "return_mean": 7.25}
+    worth |= {"sampled_win_rate": 0.5, "sampled_episodes": 2, "greedy_win_rate": 0.75, "greedy_episodes": 80}
     name = DemonstrationSettings(scale="quick", map_name="3m", source=source).name
     path = folder / "demonstrations" / "3m" / f"{name}.npz"
     Demonstrations((agent,), worth).save(path)
@@ -328,7 +329,9 @@ def test_demonstration_table_has_one_row_per_condition_that_learns_from_demonstr
         *("3m", "dm2_ippo_demo", "ippo", 50),
     )
     assert row["expert_seeds"] == "7"
-    assert (row["win_rate"], row["return_mean"], row["episodes"]) == (0.5, 7.25, 2)
+    assert (row["sampled_win_rate"], row["sampled_episodes"]) == (0.5, 2)
+    assert (row["greedy_win_rate"], row["greedy_episodes"]) == (0.75, 80)
+    assert (row["return_mean"], row["episodes"]) == (7.25, 2)
 
 
 def test_a_table_without_demonstrations_reads_back_empty_where_that_is_allowed(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def main(
     import torch
 
     from dm2.backends import make_env
-    from dm2.demonstrations import sample_demonstrations
+    from dm2.demonstrations import greedy_win_rate, sample_demonstrations
     from dm2.experiments import DemonstrationSettings
     from dm2.experts import ExpertChoice
     from dm2.progress import ProgressReport
@@ -57,6 +57,13 @@ def main(
     torch.set_num_threads(1)  # float sums, and so results, would depend on their number
     pays = experts.regeneration_pays
     make = partial(make_env, experts.backend, wanted.map_name, n_threads=threads, regeneration_pays=pays)
+    greedy = greedy_win_rate(
+        experts.greedy_policies,
+        make,
+        seeds=experts.seeds,
+        episodes=wanted.greedy_episodes,
+        concurrent=wanted.source.concurrent,
+    )
     with ProgressReport(wanted.name, n_episodes(wanted, experts.spec.n_agents), "episodes") as report:
         demonstrations = sample_demonstrations(
             experts.policies,
@@ -66,11 +73,12 @@ def main(
             episodes=wanted.source.episodes,
             concurrent=wanted.source.concurrent,
             joint=wanted.source.joint,
-            metadata=wanted.source.model_dump(mode="json") | {"experts": experts.records},
+            metadata=wanted.source.model_dump(mode="json") | {"experts": experts.records} | greedy,
             report=report.update,
         )
         demonstrations.save(output)
-        report.message(f"win rate {demonstrations.metadata['win_rate']:.3f}")
+        won = demonstrations.metadata["sampled_win_rate"]
+        report.message(f"win rate {won:.3f}, greedily {greedy['greedy_win_rate']:.3f}")
 
 
 def n_episodes(wanted: DemonstrationSettings, n_agents: int) -> int:
@@ -80,9 +88,10 @@ def n_episodes(wanted: DemonstrationSettings, n_agents: int) -> int:
 
 @dataclass(frozen=True)
 class Experts:
-    """Policies to sample, one per team, the seeds of their battles, where they play, and where they come from."""
+    """Policies to sample and the same playing greedily, one per team; their seeds, engine and origin."""
 
     policies: list[Policy]
+    greedy_policies: list[Policy]
     seeds: tuple[int, ...]
     spec: EnvSpec
     backend: str
@@ -102,10 +111,16 @@ def trained_experts(wanted: DemonstrationSettings, paths: list[Path], choice: Ex
     if choice is not None:
         files = chosen_expert(wanted, files, choice)
     check_experts(wanted, files)
-    policies, records = [file.policy for file in files], [file.record() for file in files]
-    seeds, first = tuple(file.settings.seed for file in files), files[0]
-    pays = first.settings.quirks.regeneration_pays
-    return Experts(policies, seeds, first.spec, first.settings.backend, pays, records)
+    first = files[0]
+    return Experts(
+        policies=[file.policy for file in files],
+        greedy_policies=[read_policy(file.path, greedy=True).policy for file in files],
+        seeds=tuple(file.settings.seed for file in files),
+        spec=first.spec,
+        backend=first.settings.backend,
+        regeneration_pays=first.settings.quirks.regeneration_pays,
+        records=[file.record() for file in files],
+    )
 
 
 def scripted_experts(wanted: DemonstrationSettings, paths: list[Path]) -> Experts:
@@ -125,9 +140,15 @@ def scripted_experts(wanted: DemonstrationSettings, paths: list[Path]) -> Expert
         )
     spec = env_spec(wanted.backend, wanted.map_name)
     teams = len(source.expert_seeds)
-    policy = scripted_policy(source.expert, spec, epsilon=source.epsilon)
-    records = [{"condition": source.expert}] * teams
-    return Experts([policy] * teams, source.expert_seeds, spec, wanted.backend, True, records)
+    return Experts(
+        policies=[scripted_policy(source.expert, spec, epsilon=source.epsilon)] * teams,
+        greedy_policies=[scripted_policy(source.expert, spec)] * teams,
+        seeds=source.expert_seeds,
+        spec=spec,
+        backend=wanted.backend,
+        regeneration_pays=True,
+        records=[{"condition": source.expert}] * teams,
+    )
 
 
 def chosen_expert(wanted: DemonstrationSettings, files: list[PolicyFile], choice: ExpertChoice) -> list[PolicyFile]:

@@ -9,6 +9,7 @@ from snakemake_run import REPOSITORY, snakemake
 
 from dm2.config import RunSettings
 from dm2.experiments import Matrix
+from dm2.experts import ExpertChoice
 
 CORE = ["dm2_ippo_demo", "dm2_qmix_demo", "dm2_sil", "ippo", "qmix", "rmappo"]
 MATRIX = Matrix.load(REPOSITORY / "config", {"scale": "smoke"})
@@ -68,7 +69,25 @@ def test_demonstrations_are_sampled_once_and_measured(finished: Path) -> None:
     assert sorted(path.stem for path in archives) == sorted(name for _, name in MATRIX.demonstrations)
     table = pd.read_csv(finished / "results" / "smoke" / "demonstrations.csv")
     assert sorted(table["condition"]) == sorted(MATRIX.conditions_with_demonstrations)
-    assert table["win_rate"].between(0, 1).all()
+    assert table[["sampled_win_rate", "greedy_win_rate"]].stack().between(0, 1).all()
+    assert (table["greedy_episodes"] % 80 == 0).all()
+    n_played = table["sampled_episodes"] / table["episodes"]
+    assert ((n_played == 3) == table["archive"].str.contains("nonconcurrent")).all() and n_played.isin([1, 3]).all()
+
+
+def test_the_expert_is_the_best_candidate_and_every_table_names_it(finished: Path) -> None:
+    results = finished / "results" / "smoke"
+    table = pd.read_csv(results / "demonstrations.csv", dtype={"expert_seeds": str})
+    for (map_name, expert), runs in MATRIX.choices.items():
+        choice = ExpertChoice.from_yaml(results / "experts" / map_name / f"{expert}.yaml")
+        assert [one.seed for one in choice.candidates] == sorted(run.seed for run in runs)
+        assert choice.candidates[[one.seed for one in choice.candidates].index(choice.seed)].final_win_rate == max(
+            one.final_win_rate for one in choice.candidates
+        )
+        of_it = table[(table["expert"] == expert) & ~table["archive"].str.contains("seed-")]
+        assert len(of_it) and (of_it["expert_seeds"] == str(choice.seed)).all()
+    independent = table[table["archive"].str.contains("independent")]
+    assert set(independent["expert_seeds"]) == {"112358 1285842 78590"}
 
 
 def test_the_report_shows_a_battle_of_every_final_policy(finished: Path) -> None:
