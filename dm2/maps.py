@@ -27,7 +27,7 @@ class Sweep(Settings):
     beams: int = Field(ge=1)
     half_length: float = Field(gt=0)  # of the line, at right angles to the way to the target
     radius: float = Field(gt=0)  # within which of the line bodies are touched
-    channel: float = Field(gt=0)  # from the damage point to the damage; a new order cancels it
+    channel: float = Field(gt=0)  # from the damage point to the damage
 
 
 class Weapon(Settings):

@@ -151,7 +151,7 @@ def _healed_per_second() -> float:
 
 def _kiting_gain() -> float:
     """Per round, over four rounds of a chase."""
-    env = _started(duel({"Stalker": 1}, {"Zealot": 1}, (25.0, 16.0), (30.9, 16.0)))
+    env = _started(duel({"Stalker": 1}, {"Zealot": 1}, (24.0, 16.0), (29.9, 16.0)))
     env.battles.units["health"][0, 1] = 1000.0
     before = float(env.battles.x[0, 1] - env.battles.x[0, 0])
     for _ in range(4):

@@ -14,7 +14,7 @@ from dm2.battle import kernel
 from dm2.battle.scenario import load_scenario
 from dm2.battle.world import World
 
-SIMULATOR_VERSION = "6"  # raised whenever a battle would go, or be seen, differently
+SIMULATOR_VERSION = "7"  # raised whenever a battle would go, or be seen, differently
 
 
 def spec_of(map_name: str, world: World) -> EnvSpec:

@@ -61,18 +61,24 @@ UNIT = np.dtype(
         ("goal_y", "f8"),
         ("missile_x", "f8"),
         ("missile_y", "f8"),
+        ("beams_x", "f8"),  # the middle of the line that the beams of a running channel burn
+        ("beams_y", "f8"),
+        ("beams_ahead_x", "f8"),  # unit vector, at right angles to that line
+        ("beams_ahead_y", "f8"),
         ("key", "u8"),  # the battle's random key
         ("shots", "i8"),  # attacks begun: the counter of the unit's random numbers
         ("target", "i4"),  # unit attacked, healed or walked to, NOBODY if none
         ("engaged", "i4"),  # unit attacked before, NOBODY if there was none or the way to it was walked since
         ("missile_target", "i4"),  # NOBODY if no missile flies
+        ("channel_target", "i4"),  # whom the attack that is being channelled has been fired at
         ("walker", "i4"),  # row i: the i-th of the units that have to walk in this loop
         ("search_phase", "i4"),  # loops by which the enemy's looks round are shifted
         ("missile_weapon", "i1"),
         ("weapon", "i1"),  # weapon of the running attack
         ("phase", "i1"),  # READY, WINDING_UP, CHANNELLING
         ("order", "i1"),  # NO_ORDER, MOVE, ATTACK (agents)
-        ("walks", "?"),  # got on in the last loop in which it walked, and wants to walk in this one
+        ("walks", "?"),  # got on in the last loop in which it walked, or turned, and wants to walk in this one
+        ("turns", "?"),  # spends this loop of its way turning
         ("has_to_walk", "?"),  # in this loop, still
         ("detour", "i1"),  # > 0: walks round obstacles on their left for so many more loops; < 0: on their right
         ("alive", "?"),
@@ -231,7 +237,8 @@ def _distance(un: Units, u: int, v: int) -> float:
 @_inline
 def _walkable(w: World, u: int, x: float, y: float) -> bool:
     """Whether unit u can be at (x, y)."""
-    if not (x >= 0.0 and y >= 0.0 and x < w.rules[0].map_size and y < w.rules[0].map_size):
+    near, far = w.rules[0].edge_margin, w.rules[0].map_size - w.rules[0].edge_margin
+    if not (x >= near and y >= near and x < far and y < far):
         return False
     ground = w.ground[0, int(x), int(y)]
     return ground == WALKABLE or (w.rules[0].has_crossers and ground <= w.kinds[u].crosses)
@@ -239,10 +246,10 @@ def _walkable(w: World, u: int, x: float, y: float) -> bool:
 
 @_inline
 def _cancel_attack(un: Units, u: int) -> None:
-    """Drop a running attack. Before its damage point no cooldown is spent."""
+    """Drop an attack that has not fired, at no cost of cooldown; what has been fired lands, though u may walk off."""
     if un.of[u].phase == WINDING_UP:
         un.of[u].cooldown = 0.0
-    un.of[u].phase = READY
+        un.of[u].phase = READY
     un.of[u].hold_loops = 0.0
     un.of[u].engaged = NOBODY
 
@@ -353,20 +360,27 @@ def _hit(w: World, un: Units, u: int, target: int, weapon: int) -> None:
 
 
 @_jit
-def _sweep(w: World, un: Units, u: int, target: int, weapon: int) -> None:
-    """The beams of unit u cross the target at right angles to the way to it and hit all opponents that they touch."""
-    skill, n_agents = w.kinds[u], w.rules[0].n_agents
+def _aim_beams(un: Units, u: int, target: int) -> None:
+    """Lay the line of u's beams across the target, at right angles to the way to it."""
     x, y = un.x[target] - un.x[u], un.y[target] - un.y[u]
     scale = 1.0 / max(np.sqrt(x * x + y * y), 1e-9)
-    x, y = x * scale, y * scale
+    un.of[u].beams_x, un.of[u].beams_y = un.x[target], un.y[target]
+    un.of[u].beams_ahead_x, un.of[u].beams_ahead_y = x * scale, y * scale
+
+
+@_jit
+def _sweep(w: World, un: Units, u: int) -> None:
+    """The beams of unit u hit their target, wherever it is, and all other opponents that touch their line."""
+    me, skill, n_agents, weapon = un.of[u], w.kinds[u], w.rules[0].n_agents, un.of[u].weapon
     for v in range(un.of.shape[0]):
         if (u < n_agents) == (v < n_agents) or not un.of[v].alive or w.damage[weapon, u, v] == 0.0:
             continue
-        dx, dy = un.x[v] - un.x[target], un.y[v] - un.y[target]
-        ahead, aside = dx * x + dy * y, dx * y - dy * x
+        dx, dy = un.x[v] - me.beams_x, un.y[v] - me.beams_y
+        ahead = dx * me.beams_ahead_x + dy * me.beams_ahead_y
+        aside = dx * me.beams_ahead_y - dy * me.beams_ahead_x
         beyond = max(abs(aside) - skill.sweep, 0.0)  # the ends of the line
         touch = skill.sweep_radius + w.kinds[v].radius
-        if ahead * ahead + beyond * beyond <= touch * touch:
+        if v == me.channel_target or ahead * ahead + beyond * beyond <= touch * touch:
             for _beam in range(skill.beams):
                 _hit(w, un, u, v, weapon)
 
@@ -388,15 +402,23 @@ def _burst_dying(w: World, un: Units) -> None:
                     _hit(w, un, u, v, 0)
 
 
+@_inline
+def _channel(un: Units, u: int, target: int, loops: float) -> None:
+    """What u has fired at the target lands, or lands again, after so many loops."""
+    un.of[u].phase = CHANNELLING
+    un.of[u].phase_loops = loops
+    un.of[u].channel_target = target
+
+
 @_jit
-def _fire_specially(w: World, un: Units, u: int) -> bool:
+def _fire_specially(w: World, un: Units, u: int, target: int) -> bool:
     """The damage point of a weapon that bursts or sweeps; False for the others."""
     if w.kinds[u].burst_radius > 0.0:
         un.of[u].health = 0.0  # the burst comes with its death, in this loop
         return True
     if w.kinds[u].sweep > 0.0:
-        un.of[u].phase = CHANNELLING
-        un.of[u].phase_loops = w.kinds[u].channel
+        _channel(un, u, target, w.kinds[u].channel)
+        _aim_beams(un, u, target)
         return True
     return False
 
@@ -407,7 +429,7 @@ def _fire(w: World, un: Units, u: int, target: int) -> None:
     weapon = un.of[u].weapon
     un.of[u].phase = READY
     un.of[u].hold_loops = w.arms[weapon, u].backswing if w.rules[0].backswing_holds else 0.0
-    if w.rules[0].has_area_weapons and _fire_specially(w, un, u):
+    if w.rules[0].has_area_weapons and _fire_specially(w, un, u, target):
         return
     if w.arms[weapon, u].missile_speed > 0.0:
         un.of[u].missile_target = target
@@ -416,8 +438,7 @@ def _fire(w: World, un: Units, u: int, target: int) -> None:
         return
     _hit(w, un, u, target, weapon)
     if w.arms[weapon, u].hit_interval > 0.0:
-        un.of[u].phase = CHANNELLING
-        un.of[u].phase_loops = w.arms[weapon, u].hit_interval
+        _channel(un, u, target, w.arms[weapon, u].hit_interval)
 
 
 @_inline
@@ -437,21 +458,29 @@ def _begin_attack(w: World, un: Units, u: int, target: int, weapon: int) -> None
 
 
 @_inline
+def _continue_channel(w: World, un: Units, u: int) -> bool:
+    """Advance what u has fired by one loop; True while it binds u to its place, which a new order ends."""
+    target = un.of[u].channel_target
+    sweeps = w.rules[0].has_area_weapons and w.kinds[u].sweep > 0.0
+    if not sweeps and not un.of[target].alive:  # died after the first hit
+        un.of[u].phase = READY
+        return False
+    if un.of[u].phase_loops <= 0.0:
+        un.of[u].phase = READY
+        if sweeps:
+            _sweep(w, un, u)
+        else:
+            _hit(w, un, u, target, un.of[u].weapon)
+    return w.rules[0].second_hit_holds and un.of[u].engaged != NOBODY
+
+
+@_inline
 def _continue_attack(w: World, un: Units, u: int) -> bool:
     """Advance a running attack by one loop; True while it binds the unit to its place."""
-    target = un.of[u].target
     un.of[u].phase_loops -= 1.0
     if un.of[u].phase == CHANNELLING:
-        if target < 0:  # died after the first hit
-            un.of[u].phase = READY
-            return False
-        if un.of[u].phase_loops <= 0.0:
-            un.of[u].phase = READY
-            if w.rules[0].has_area_weapons and w.kinds[u].sweep > 0.0:
-                _sweep(w, un, u, target, un.of[u].weapon)
-            else:
-                _hit(w, un, u, target, un.of[u].weapon)
-        return w.rules[0].second_hit_holds
+        return _continue_channel(w, un, u)
+    target = un.of[u].target
     reach = w.arms[un.of[u].weapon, u].range + w.arms[un.of[u].weapon, u].range_slop
     if target < 0 or _distance(un, u, target) - w.kinds[u].radius - w.kinds[target].radius > reach:
         _cancel_attack(un, u)
@@ -722,6 +751,12 @@ def _walk(w: World, un: Units, u: int, wait: bool) -> bool:
         return True
     scale = 1.0 / distance
     dx, dy = dx * scale, dy * scale
+    if w.rules[0].walkers_turn and me.detour == 0:
+        if not me.walks:
+            me.facing_x, me.facing_y = dx, dy
+        elif not _turn(w, un, u, dx, dy):
+            me.turns = True
+            return True
     step = min(w.kinds[u].speed, distance)
     x, y = un.x[u] + step * dx, un.y[u] + step * dy
     if not _walkable(w, u, x, y):
@@ -761,7 +796,8 @@ def _walk_all(w: World, un: Units, n_walkers: int) -> None:
                 n_walkers += 1
                 continue
             least = 0.25 * w.kinds[u].speed
-            un.of[u].walks = (un.x[u] - x) ** 2 + (un.y[u] - y) ** 2 >= least * least
+            un.of[u].walks = un.of[u].turns or (un.x[u] - x) ** 2 + (un.y[u] - y) ** 2 >= least * least
+            un.of[u].turns = False
             un.of[u].has_to_walk = False
 
 
@@ -969,7 +1005,7 @@ def _place_units(w: World, un: Units, key: np.uint64) -> None:
         un.of[u].facing_x, un.of[u].facing_y = 1.0 if u < w.rules[0].n_agents else -1.0, 0.0
         un.of[u].health, un.of[u].shield = w.kinds[u].max_health, w.kinds[u].max_shield
         un.of[u].alive = True
-        un.of[u].burst = un.of[u].walks = un.of[u].has_to_walk = False
+        un.of[u].burst = un.of[u].walks = un.of[u].turns = un.of[u].has_to_walk = False
         x, y = goal_x + w.kinds[u].place_x, goal_y + w.kinds[u].place_y  # a group keeps its formation
         un.of[u].goal_x, un.of[u].goal_y = (x, y) if _walkable(w, u, x, y) else (goal_x, goal_y)
         un.of[u].cooldown = w.kinds[u].start_energy
@@ -977,7 +1013,7 @@ def _place_units(w: World, un: Units, key: np.uint64) -> None:
         un.of[u].phase = READY
         un.of[u].engaged = NOBODY
         un.of[u].order = NO_ORDER
-        un.of[u].target = un.of[u].missile_target = NOBODY
+        un.of[u].target = un.of[u].missile_target = un.of[u].channel_target = NOBODY
         un.of[u].detour = 0
         un.of[u].shots = 0
         un.of[u].key = key

@@ -52,6 +52,7 @@ class Mechanics(Settings):
     backswing_holds: bool
     slop_repeats: bool
     second_hit_holds: bool
+    walkers_turn: bool
     retaliate: bool
     call_for_help_range: float = Field(ge=0)
     start_delay_loops: int = Field(ge=0)
@@ -59,6 +60,7 @@ class Mechanics(Settings):
     arrival_radius: float = Field(ge=0)
     push_share: float = Field(ge=0, le=1)
     body_overlap: float = Field(ge=0)
+    edge_margin: float = Field(ge=0)
     survivors_radius: float = Field(ge=0)
 
 
@@ -250,13 +252,15 @@ def _place(kinds: np.ndarray, body2: np.ndarray, ground: np.ndarray, n_agents: i
     kinds["place_y"][n_agents:] = y[n_agents:] - enemy_point[1]
 
 
-def _ground(arena: Arena, size: int) -> np.ndarray:
-    """See World.ground."""
+def _ground(arena: Arena, size: int, edge_margin: float) -> np.ndarray:
+    """See World.ground; ways lead through cells whose middle is far enough from the edges."""
     walkable = arena.walkable(size)
     cells = np.where(walkable, WALKABLE, np.where(rectangle(arena.cliff, size), CLIFF, CLOSED))[None]
     if not arena.has_corners:
         return cells.astype(np.int16)
-    return np.concatenate([cells, next_turns(walkable).reshape(size * size, size, size)]).astype(np.int16)
+    inside = abs(np.arange(size) + 0.5 - size / 2) <= size / 2 - edge_margin
+    turns = next_turns(walkable & inside[:, None] & inside)
+    return np.concatenate([cells, turns.reshape(size * size, size, size)]).astype(np.int16)
 
 
 def compile_scenario(map_name: str, units: UnitData, maps: MapData, rules: Mechanics) -> World:
@@ -287,7 +291,7 @@ def compile_scenario(map_name: str, units: UnitData, maps: MapData, rules: Mecha
     layers = np.array([unit.layer for unit in roster])
     body2 = np.where(layers[:, None] == layers, contacts**2, 0.0)
     np.fill_diagonal(body2, 0.0)
-    ground = _ground(arena, maps.map_size)
+    ground = _ground(arena, maps.map_size, rules.edge_margin)
     _place(kinds, body2, ground, n_agents, _enemy_point(battle_map))
     flags = _flags(kinds, damage, n_agents) | {"has_corners": arena.has_corners}
     return World(

@@ -28,6 +28,7 @@ RULES = np.dtype(
         ("backswing_holds", "?"),
         ("slop_repeats", "?"),
         ("second_hit_holds", "?"),
+        ("walkers_turn", "?"),
         ("retaliate", "?"),
         # what only some maps have, so that the others pay for a look at most
         ("has_healers", "?"),
@@ -52,6 +53,7 @@ RULES = np.dtype(
         ("call_for_help_range", "f8"),
         ("arrival_radius", "f8"),
         ("push_share", "f8"),
+        ("edge_margin", "f8"),
         ("survivors_radius", "f8"),  # 0: every battle begins as the first of a game
         ("max_reward", "f8"),  # SMAC's normaliser: 10 per enemy, 200, the enemies' full health and shields
     ],

@@ -11,6 +11,11 @@ from dm2.scripts import options
 
 WHOLE = dict.fromkeys(["half_after", "half_after_paper", "half_after_paper_expert"], ",.0f")
 """How env steps are written that some rows have not."""
+FORMATS = {
+    "calibration": dict.fromkeys(["starcraft2", "standard_error", "simulator", "simulator_error"], ".3f")
+    | {"difference": "+.3f", "relative_difference": "+.1%"},
+    "nearness": {"root_mean_square": ".3f", "largest": "+.3f"},
+}
 
 
 def main(
@@ -18,7 +23,7 @@ def main(
     output: Annotated[Path, typer.Option(help="Folder for the tables and the scatter plot.")] = Path(
         "results/calibration"
     ),
-    battles: Annotated[int, typer.Option(min=1, help="Battles per map and policy.")] = 4000,
+    battles: Annotated[int, typer.Option(min=1, help="Battles per map and policy.")] = 1600,
     scripted_battles: Annotated[int, typer.Option(min=1, help="Battles per map and scripted team.")] = 256,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the battles.")] = 1,
     curves: Annotated[Path, typer.Option(help="Learning curves of trained teams.", exists=True, dir_okay=False)] = Path(
@@ -34,10 +39,10 @@ def main(
         "results/paper/demo_win_rates.csv"
     ),
 ) -> None:
-    """Set random, passive, heuristic and trained teams and duels beside what is known of them."""
+    """Set random, passive, walking, heuristic and trained teams and duels beside what is known of them."""
     from dm2 import win_rates
-    from dm2.battle.calibration import compare, random_windows, walk
     from dm2.battle.duels import measure
+    from dm2.calibration import assumptions, beside_logs, nearness, walk
     from dm2.figures import save
     from dm2.markdown import markdown_table
     from dm2.results import CURVES, PAPER_CURVES, PAPER_DEMONSTRATIONS, PAPER_ENDS, engine_name, read_table
@@ -46,9 +51,11 @@ def main(
     learned, paper = read_table(curves, CURVES), read_table(paper_curves, PAPER_CURVES)
     teams = [win_rates.scripted(scripted_battles, seed), win_rates.trained(learned, paper)]
     rates = win_rates.beside_published(teams, logs / "published_win_rates.csv")
+    certificate = beside_logs(logs, None, battles, seed)
     tables = {
-        "calibration": compare(logs, battles, seed),
-        "random_windows": random_windows(logs, battles // 4, seed),
+        "calibration": certificate,
+        "nearness": nearness(certificate),
+        "assumptions": assumptions(logs, battles, seed),
         "walk": walk(logs),
         "duels": measure(),
         "win_rates": rates,
@@ -64,7 +71,7 @@ def main(
     origin = f"{engine_name(learned.backend.iloc[0])}, scale {learned.scale.iloc[0]}"
     save(win_rates.scatter(rates, origin), output / "win_rates")
     for name, table in tables.items():
-        text = markdown_table(table, {"difference": "+.2f", "relative_difference": "+.1%"} | WHOLE)
+        text = markdown_table(table, FORMATS.get(name, {}) | WHOLE)
         for suffix, content in ((".csv", table.to_csv(index=False)), (".md", text)):
             with atomic_write(output / f"{name}{suffix}", "w") as file:
                 file.write(content)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dm2.battle import BattleEnv
-from dm2.battle.kernel import NO_ORDER, NOBODY
+from dm2.battle.kernel import CHANNELLING, NO_ORDER, NOBODY
 from tests.battle.duels import EAST, NORTH, SOUTH, STOP, WEST, act, duel, harmless, open_battle, place, random_actions
 
 FIRST, SECOND = 6, 7  # attacks on the first and on the second enemy
@@ -26,6 +26,33 @@ def test_a_move_starts_at_full_speed_and_ends_after_two_map_units(
     act(env, action)
     assert (env.battles.x[0, 0], env.battles.y[0, 0]) == (9 + dx * way, 16 + dy * way)
     assert (env.battles.units["order"][0, 0] == NO_ORDER) == (way == 2)
+
+
+@pytest.mark.parametrize(("action", "loops"), [(EAST, 0), (NORTH, 1), (SOUTH, 1), (WEST, 2)])
+@pytest.mark.parametrize("stands", [False, True])
+def test_a_walking_unit_turns_before_it_goes_another_way_and_a_standing_one_starts_at_once(
+    action: int, loops: int, stands: bool
+) -> None:
+    env = open_battle(harmless(duel({"Marine": 1}, {"Marine": 1}, loops_per_step=1)))
+    act(env, EAST)
+    if stands:
+        act(env, STOP)
+    at = env.battles.x[0, 0], env.battles.y[0, 0]
+    turned = 0
+    act(env, action)
+    while (env.battles.x[0, 0], env.battles.y[0, 0]) == at:
+        turned += 1
+        act(env, action)
+    assert turned == (0 if stands else loops)  # 62 degrees a loop
+
+
+@pytest.mark.parametrize(("action", "end"), [(EAST, 30), (NORTH, 30), (WEST, 2), (SOUTH, 2)])
+def test_units_stay_within_the_playable_area(action: int, end: float) -> None:
+    env = open_battle(harmless(duel({"Marine": 1}, {"Marine": 1}, enemy_spawn=(23.0, 23.0))))
+    for _ in range(25):
+        act(env, action)
+    assert (env.battles.x[0, 0] if action in (EAST, WEST) else env.battles.y[0, 0]) == pytest.approx(end, abs=0.15)
+    assert env.avail_actions[0, 0, action]  # SMAC asks the ground, which goes on
 
 
 def test_an_attack_order_follows_its_target_and_takes_no_other() -> None:
@@ -279,6 +306,103 @@ def test_a_zealots_second_hit_comes_448_loops_after_the_first_and_is_lost_with_t
     for _ in range(30):
         act(env, FIRST)
     assert health[1:].tolist() == [0, 45]
+
+
+# --- what has been fired lands ----------------------------------------------------------------------------------------
+
+
+def fired(env: BattleEnv) -> None:
+    """Attack the first enemy until its unit channels or its missile flies."""
+    units = env.battles.units[0, 0]
+    while units["phase"] != CHANNELLING and units["missile_target"] == NOBODY:
+        act(env, FIRST)
+
+
+@pytest.mark.parametrize("order", [WEST, STOP, SECOND])
+def test_a_zealots_second_hit_lands_whatever_order_comes_next_and_wherever_its_target_is(order: int) -> None:
+    env = open_battle(harmless(duel({"Zealot": 1}, {"Marine": 2}, loops_per_step=1)))
+    place(env, 1, 9.9, 16.0)
+    place(env, 2, 9.0, 16.9)
+    fired(env)
+    place(env, 1, 12.0, 16.0)
+    for _ in range(5):
+        act(env, order)
+    assert env.battles.units["health"][0, 1:].tolist() == [45 - 2 * 8, 45]
+    assert (env.battles.x[0, 0] < 9 - 4 * 0.14) == (order == WEST)  # it walks off meanwhile
+
+
+def test_a_zealots_second_hit_is_lost_with_the_zealot() -> None:
+    env = open_battle(harmless(duel({"Zealot": 1, "Marine": 1}, {"Marine": 1}, loops_per_step=1)))
+    zealot, enemy = 1, 2  # agents go by the alphabet
+    for unit, x in ((0, 2.5), (zealot, 9.0), (enemy, 9.9)):
+        place(env, unit, x, 16.0)
+    act(env, STOP)
+    while env.battles.units["phase"][0, zealot] != CHANNELLING:
+        env.step(np.array([[STOP, FIRST]]))
+    env.battles.units["health"][0, zealot] = 0
+    for _ in range(8):
+        act(env, STOP)
+    assert env.battles.units["health"][0, enemy] == 45 - 8
+
+
+@pytest.mark.parametrize("order", [WEST, STOP, SECOND])
+@pytest.mark.parametrize("shooter_dies", [False, True])
+def test_a_missile_lands_whatever_order_comes_next_and_when_its_shooter_dies(order: int, shooter_dies: bool) -> None:
+    env = open_battle(harmless(duel({"Stalker": 2}, {"Zealot": 2}, loops_per_step=1)))
+    for unit, x, y in ((0, 9.0, 16.0), (1, 2.5, 24.0), (2, 14.0, 16.0), (3, 9.0, 21.0)):
+        place(env, unit, x, y)
+    act(env, STOP)
+    while env.battles.units["missile_target"][0, 0] == NOBODY:
+        env.step(np.array([[FIRST, STOP]]))
+    if shooter_dies:
+        env.battles.units["health"][0, 0] = 0
+    for _ in range(6):
+        env.step(np.array([[order if env.avail_actions[0, 0, order] else 0, STOP]]))
+    assert env.battles.units["alive"][0, 0] != shooter_dies
+    assert env.battles.units["shield"][0, 2:].tolist() == [50 - 13, 50]
+
+
+@pytest.mark.parametrize("order", [WEST, STOP, SECOND])
+def test_beams_keep_their_line_whatever_order_comes_next_and_follow_their_target_alone(order: int) -> None:
+    world = duel({"Colossus": 1}, {"Zergling": 3}, loops_per_step=1, zerg_health_regeneration_per_loop=0.0)
+    env = open_battle(harmless(world))
+    for unit, y in ((1, 16.0), (2, 17.0), (3, 15.0)):
+        place(env, unit, 14.0, y)
+    fired(env)
+    place(env, 1, 14.0, 20.0)  # the target leaves the line
+    place(env, 3, 12.0, 15.0)  # another one too
+    for _ in range(6):
+        act(env, order)
+    assert (35 - env.battles.units["health"][0, 1:]).tolist() == [30, 30, 0]
+    assert (env.battles.x[0, 0] < 9 - 5 * 0.14) == (order == WEST)
+
+
+def test_beams_land_though_their_target_has_died_but_not_when_their_colossus_has() -> None:
+    for who, hurt in ((2, 30), (0, 0)):  # the target, the Colossus
+        world = duel({"Colossus": 2}, {"Zergling": 2}, loops_per_step=1, zerg_health_regeneration_per_loop=0.0)
+        env = open_battle(harmless(world))
+        for unit, x, y in ((0, 9.0, 16.0), (1, 2.5, 24.0), (2, 14.0, 16.0), (3, 14.0, 17.0)):
+            place(env, unit, x, y)
+        act(env, STOP)
+        while env.battles.units["phase"][0, 0] != CHANNELLING:
+            env.step(np.array([[FIRST, STOP]]))
+        env.battles.units["health"][0, who] = 0
+        for _ in range(8):
+            act(env, STOP)
+        assert not env.battles.units["alive"][0, who]
+        assert 35 - env.battles.units["health"][0, 3] == hurt
+
+
+def test_a_unit_that_channels_stands_until_a_new_order_comes() -> None:
+    env = open_battle(harmless(duel({"Zealot": 1}, {"Marine": 1}, loops_per_step=1)))
+    place(env, 1, 9.9, 16.0)
+    fired(env)
+    place(env, 1, 14.0, 16.0)  # out of reach, the order is to follow
+    loops = 0
+    while env.battles.x[0, 0] == 9.0:
+        act(env, FIRST)
+        loops += 1
+    assert loops == 6  # walks in the loop after the second hit, 4.48 after the first
 
 
 def test_a_hit_takes_half_a_point_at_least() -> None:

@@ -176,7 +176,7 @@ def test_weapon_delay_lies_in_its_limits() -> None:
 
 def test_kiting_stalker_outruns_a_zealot() -> None:
     """Shoot a step, walk three: a stalker gains 24 x 0.0439 and loses 8 x 0.1406, so it is hardly ever hit."""
-    env = open_battle(duel({"Stalker": 1}, {"Zealot": 1}))
+    env = open_battle(duel({"Stalker": 1}, {"Zealot": 1}, (22.0, 16.0), (29.0, 16.0)))
     step = 0
     while env.active[0] and env.battles.x[0, 1] - env.battles.x[0, 0] > 6:
         act(env, STOP)

@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).parents[2]
 PAGE = (REPOSITORY / "docs" / "simulator.md").read_text(encoding="utf-8")
 TESTS = [
     name
-    for path in sorted(Path(__file__).parent.glob("test_*.py"))
+    for path in (*sorted(Path(__file__).parent.glob("test_*.py")), Path(__file__).parents[1] / "test_calibration.py")
     for name in re.findall(r"^def (test_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
 ]
 
