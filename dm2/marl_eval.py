@@ -33,6 +33,8 @@ from dm2.storage import read_json
 
 METRICS = {"win_rate": "win_rate", "return": "return_mean"}
 """Names in marl-eval, and the columns of the learning curves that they hold."""
+SAME_INTERVAL = 0.02
+"""Relative difference of evaluation intervals that are meant to be the same."""
 RunName = tuple[str, str, int]
 """Map, condition and seed."""
 Layout = dict[str, dict[str, dict[str, dict[str, dict[str, Any]]]]]
@@ -107,6 +109,23 @@ def left_out(curves: pd.DataFrame, layout: Layout) -> list[str]:
         for map_name, condition, seed in rows
         if map_name.lower() in tasks and f"seed_{seed}" not in tasks[map_name.lower()].get(condition.lower(), {})
     ]
+
+
+def evaluation_intervals(layout: Layout) -> dict[str, int]:
+    """Env steps between two evaluations of the layout, by task.
+
+    marl-eval takes one time axis for all tasks: where the intervals differ, what it plots over time is wrong.
+    """
+    (tasks,) = layout.values()
+    runs = {task: next(iter(next(iter(algorithms.values())).values())) for task, algorithms in tasks.items()}
+    return {
+        task: run["step_2"]["step_count"] - run["step_1"]["step_count"] for task, run in runs.items() if "step_2" in run
+    }
+
+
+def intervals_differ(intervals: Mapping[str, int]) -> bool:
+    """Whether time axes differ by more than the steps by which an evaluation comes late."""
+    return bool(intervals) and max(intervals.values()) > (1 + SAME_INTERVAL) * min(intervals.values())
 
 
 def environment_name(backend: str) -> str:

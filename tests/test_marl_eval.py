@@ -9,7 +9,14 @@ import pytest
 from typer.testing import CliRunner
 
 from dm2.cli import app
-from dm2.marl_eval import absolute_metrics, environment_name, left_out, marl_eval_layout
+from dm2.marl_eval import (
+    absolute_metrics,
+    environment_name,
+    evaluation_intervals,
+    intervals_differ,
+    left_out,
+    marl_eval_layout,
+)
 from dm2.results import ResultsError
 from dm2.storage import StorageError
 
@@ -153,3 +160,23 @@ def test_the_command_writes_the_layout_and_says_what_it_leaves_out(tmp_path: Pat
     assert done.exit_code == 0, done.output
     assert json.loads((tmp_path / "marl_eval.json").read_text()) == marl_eval_layout(table)
     assert "left out, not run on all of these maps with all seeds: 3m/qmix/seed-1" in done.output
+
+
+@pytest.mark.parametrize(("maps", "warned"), [([], True), (["--map", "MMM2"], False)])
+def test_the_command_warns_of_unlike_time_axes(tmp_path: Path, maps: list[str], warned: bool) -> None:
+    table = curves()
+    for column in ("episodes", "return_sd", "episode_length_mean", "dead_allies_mean", "dead_enemies_mean"):
+        table[column] = 0
+    table.to_csv(tmp_path / "curves.csv", index=False)
+    arguments = ["--curves", str(tmp_path / "curves.csv"), "--output", str(tmp_path / "marl_eval.json"), *maps]
+    done = CliRunner().invoke(app, ["export", *arguments])
+    assert done.exit_code == 0, done.output
+    assert ("found evaluations every 100 on 3m, 200 on mmm2 env steps" in done.output) is warned
+
+
+def test_late_evaluations_are_no_other_interval() -> None:
+    table = pd.concat(
+        [run("3m", "ippo", 1, [0, 1001, 2003], [0.0, 0.5, 1.0]), run("8m", "ippo", 1, [0, 1012, 2020], [0, 0, 0])]
+    )
+    assert not intervals_differ(evaluation_intervals(marl_eval_layout(table)))
+    assert intervals_differ({"3m": 10_000, "8m": 24_000}) and not intervals_differ({})

@@ -23,8 +23,8 @@ def main(
         ),
     ] = None,
 ) -> None:
-    """Write the conditions that all maps share as JSON for marl-eval; says which runs are left out."""
-    from dm2.marl_eval import absolute_metrics, left_out, marl_eval_layout
+    """Write the conditions that all maps share as JSON for marl-eval; says what is left out or plotted wrongly."""
+    from dm2.marl_eval import absolute_metrics, evaluation_intervals, intervals_differ, left_out, marl_eval_layout
     from dm2.results import CURVES, read_table
     from dm2.storage import write_json
 
@@ -34,6 +34,13 @@ def main(
     write_json(output, layout)
     if missing := left_out(table, layout):
         typer.echo(f"left out, not run on all of these maps with all seeds: {', '.join(missing)}", err=True)
+    if intervals_differ(intervals := evaluation_intervals(layout)):
+        found = ", ".join(f"{steps:,} on {task}" for task, steps in intervals.items())
+        typer.echo(
+            f"warning: found evaluations every {found} env steps; marl-eval has one time axis for all maps and plots"
+            " their curves over a wrong one: export maps of unlike intervals apart, with --map",
+            err=True,
+        )
 
 
 if __name__ == "__main__":
