@@ -1,9 +1,13 @@
 """dm2.adapters.pettingzoo: PettingZoo's own checks, and what they do not look at."""
 
+import copy
+import pickle
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("pettingzoo")
 from pettingzoo.test import parallel_api_test, parallel_seed_test
@@ -86,3 +90,55 @@ def test_bad_use_is_refused() -> None:
         env.step({"agent_0": 1})
     with pytest.raises(ValueError, match="agent 1: action 6 is not available; available: "):
         env.step({"agent_0": 1, "agent_1": 6, "agent_2": 1})
+
+
+def test_a_seed_may_be_given_when_the_environment_is_built() -> None:
+    assert play(parallel_env("3m", seed=7)) == play(parallel_env("3m"), seed=7)
+
+
+def test_max_cycles_truncates_and_no_map_outlasts_its_limit() -> None:
+    assert len(play(parallel_env("3m", max_cycles=4), seed=1)) == 4
+    *_, truncations, _ = play(parallel_env("3m", max_cycles=4), seed=1)[-1]
+    assert all(truncations.values())
+    assert len(play(parallel_env("3m", max_cycles=10_000), seed=1)) == len(play(parallel_env("3m"), seed=1))
+    with pytest.raises(ValueError, match="max_cycles: found 0, expected at least 1"):
+        parallel_env("3m", max_cycles=0)
+
+
+def test_pictures() -> None:
+    env = parallel_env("3m", render_mode="rgb_array", seed=1)
+    env.reset()
+    picture = env.render()
+    assert picture is not None and picture.dtype == np.uint8 and picture.shape[2] == 3
+    with pytest.raises(ValueError, match=r"render_mode: found 'human' .*expected None, or one of \['rgb_array'\]"):
+        parallel_env("3m", render_mode="human")
+    blind = parallel_env("3m")
+    blind.reset()
+    with pytest.warns(UserWarning, match="without render_mode='rgb_array'"):
+        assert blind.render() is None
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
+def test_a_copy_goes_on_alike_with_masks_of_its_own(
+    copied: Callable[[BattleParallelEnv], BattleParallelEnv],
+) -> None:
+    env = parallel_env("3m", seed=1)
+    env.reset()
+    env.step(dict.fromkeys(env.agents, 4))
+    other = copied(env)
+    for _ in range(4):
+        actions = dict.fromkeys(env.agents, 1)
+        assert env.step(actions)[1:] == other.step(actions)[1:]
+        assert np.array_equal(env.state(), other.state())
+    first = play(other, seed=3)
+    assert first == play(env, seed=3)
+    assert other.action_space("agent_0")._masks is other._masks is not env._masks
+
+
+@pytest.mark.parametrize("kind", [int, np.int8, np.float64, lambda action: np.array([action]), torch.tensor])
+def test_actions_of_any_whole_kind_are_taken(kind: Callable[[int], object]) -> None:
+    env = parallel_env("3m", seed=1)
+    env.reset()
+    env.step({agent: kind(1) for agent in env.agents})
+    with pytest.raises(ValueError, match="expected whole numbers"):
+        env.step(dict.fromkeys(env.agents, 1.5))
