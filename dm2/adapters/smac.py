@@ -1,7 +1,8 @@
 """StarCraft2Env as in oxwhirl/smac, played by the battle simulator: the same arguments, methods, attributes and types.
 
-Code written for SMAC, PyMARL's runners among it, changes one import:
+Code written for SMAC, PyMARL's runners among it, runs as it is, or changes one import:
 
+    python -m dm2.adapters.smac their_script.py ...
     from dm2.adapters.smac import MultiAgentEnv, StarCraft2Env  # was: from smac.env import ...
 
 What the simulator cannot honour is refused when the environment is built; every default is accepted. Differences to
@@ -798,3 +799,11 @@ def _checked(seed: object) -> int:
     if not hasattr(seed, "__index__") or not 0 <= operator.index(seed) <= MAX_SEED:
         raise ValueError(f"seed: found {seed!r}, expected an integer from 0 to {MAX_SEED}, or None to have one drawn")
     return operator.index(seed)
+
+
+if __name__ == "__main__":
+    import sys
+
+    from dm2.adapters.run_script import run_script
+
+    run_script(sys.argv[1:])

@@ -1,0 +1,1 @@
+"""Stands in for oxwhirl/smac's package of this name."""
