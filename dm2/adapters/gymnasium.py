@@ -1,8 +1,19 @@
 """Gymnasium's vector API over many battles, the whole team being one agent.
 
-Autoreset mode: same step (`metadata["autoreset_mode"]`). Where a battle ends, reward and flags are those of the step
-that ended it, the observation is the first of the next battle, and infos["final_obs"] holds the last of the one that
-ended, as Gymnasium's own vector environments have it, with infos["_final_obs"] telling where.
+    env = BattleVectorEnv("5m_vs_6m", 256)
+    env = gymnasium.make_vec("dm2/5m_vs_6m-v0", num_envs=256)  # the same
+
+How an ended battle goes on is Gymnasium's autoreset mode, `metadata["autoreset_mode"]`:
+
+- same step, the default: reward and flags are those of the step that ended the battle, the observation is the first of
+  the next one. infos["final_obs"] holds the last observation of the one that ended and infos["final_info"] its infos,
+  as in Gymnasium's own vector environments; infos["_final_obs"] and infos["_final_info"] tell where.
+- next step: the observation is the last one; the next step starts the next battle, whatever actions it brings, with
+  reward 0.
+- disabled: `reset(options={"reset_mask": ended})` starts the next ones of the battles that the mask names.
+
+Masks such as infos["_battle_won"], which tell whose infos there are, hold all battles but, in the next-step mode, those
+that a step has just started.
 """
 
 from __future__ import annotations
@@ -16,23 +27,33 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
+from dm2.adapters.actions import whole_actions
+from dm2.adapters.gymnasium_registry import register_maps
 from dm2.battle import BattleEnv
 
 Observation = dict[str, np.ndarray]
+OUTCOMES = ("battle_won", "dead_allies", "dead_enemies")
+
+register_maps()
 
 
 class BattleVectorEnv(gymnasium.vector.VectorEnv[Observation, np.ndarray, np.ndarray]):
     """E battles on one map; the observation is `observation` [E, A, obs_size] and `action_mask` [E, A, n_actions]."""
 
-    metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012 - as Gymnasium has it
-
-    def __init__(self, map_name: str, num_envs: int, n_threads: int = 1) -> None:
+    def __init__(
+        self,
+        map_name: str,
+        num_envs: int,
+        n_threads: int = 1,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
+    ) -> None:
         """Open the battles; `reset` starts them.
 
         Raises:
-            ValueError: unknown map, or an impossible number.
+            ValueError: unknown map or mode, or an impossible number.
         """
-        self.num_envs = num_envs
+        self.num_envs, self.autoreset_mode = num_envs, AutoresetMode(autoreset_mode)
+        self.metadata = {"autoreset_mode": self.autoreset_mode, "render_modes": []}
         self._map_name, self._n_threads = map_name, n_threads
         self._open(secrets.randbits(31))
         spec = self._env.spec
@@ -47,53 +68,117 @@ class BattleVectorEnv(gymnasium.vector.VectorEnv[Observation, np.ndarray, np.nda
         self.action_space = batch_space(self.single_action_space, num_envs)
 
     def _open(self, seed: int) -> None:
-        self._env = BattleEnv(self._map_name, self.num_envs, seed, n_threads=self._n_threads, autoreset=True)
+        in_same_step = self.autoreset_mode is AutoresetMode.SAME_STEP
+        self._env = BattleEnv(self._map_name, self.num_envs, seed, n_threads=self._n_threads, autoreset=in_same_step)
         self._episodes = np.arange(self.num_envs)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Start all battles: the first ones of `seed`, or new ones of the seed in use. There are no options to read."""
+        """Start all battles: the first ones of `seed`, or new ones of the seed in use.
+
+        Args:
+            seed: of the battles; None: the one in use.
+            options: with autoreset disabled "reset_mask", bool [E]: the battles to start, the others go on.
+
+        Raises:
+            ValueError: other options, or a mask that names no battle.
+        """
+        mask = self._reset_mask(seed, options or {})
         if seed is not None:
             self._open(seed)
-        self._env.reset(self._episodes)
-        self._episodes = self._episodes + self.num_envs
+        self._start(mask)
         return self._observe(), {}
 
-    def step(self, actions: np.ndarray) -> tuple[Observation, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    def _reset_mask(self, seed: int | None, options: dict[str, Any]) -> np.ndarray:
+        maskable = self.autoreset_mode is AutoresetMode.DISABLED
+        known = {"reset_mask"} if maskable else set()
+        if unknown := set(options) - known:
+            raise ValueError(f"options: found {sorted(unknown)}, expected none but {sorted(known)}")
+        if "reset_mask" not in options:
+            return np.ones(self.num_envs, dtype=bool)
+        mask = np.asarray(options["reset_mask"])
+        if mask.shape != (self.num_envs,) or mask.dtype != bool or not mask.any() or seed is not None:
+            raise ValueError(
+                f"reset_mask: found {mask.dtype} {mask.shape} with {mask.sum()} battles and seed {seed}, expected bool"
+                f" ({self.num_envs},) with one battle at least and no seed: a seed starts all battles"
+            )
+        return mask
+
+    def _start(self, mask: np.ndarray) -> None:
+        """Start the next battles where the mask says."""
+        if mask.all():
+            self._env.reset(self._episodes)
+        else:
+            self._env.reset_some(self._episodes, mask)
+        self._episodes = self._episodes + self.num_envs * mask
+
+    def step(self, actions: Any) -> tuple[Observation, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Play one step of every battle.
 
         Args:
-            actions: int64 [E, A].
+            actions: whole numbers [E, A] or [E, A, 1], an array, a tensor or nested lists.
 
         Returns:
             Observations, rewards float64 [E], terminations and truncations bool [E], and infos: battle_won,
-            dead_allies and dead_enemies [E]; where a battle ended also final_obs and _final_obs.
+            dead_allies and dead_enemies [E], each with a mask; see the module's docstring for the rest.
 
         Raises:
             ValueError: wrong shape or type, or an action that is not available, naming battle and agent.
-            RuntimeError: `reset` was never called.
+            RuntimeError: `reset` was never called, or, with autoreset disabled, a battle has ended and was not reset.
         """
-        self._env.step(actions)
-        infos: dict[str, Any] = {
-            name: getattr(self._env, name).copy() for name in ("battle_won", "dead_allies", "dead_enemies")
-        }
-        ended = self._env.terminated | self._env.truncated
-        if ended.any():
-            infos |= self._final_observations(ended)
-        flags = self._env.terminated.copy(), self._env.truncated.copy()
-        return self._observe(), self._env.reward.astype(np.float64), *flags, infos
+        env, mode = self._env, self.autoreset_mode
+        chosen = whole_actions(actions, 2)
+        ended_before = ~env.active
+        if mode is AutoresetMode.SAME_STEP or not ended_before.any():
+            env.step(chosen)
+            started = np.zeros(self.num_envs, dtype=bool)
+        elif mode is AutoresetMode.DISABLED:
+            over = np.flatnonzero(ended_before).tolist()
+            raise RuntimeError(f"battles {over} have ended: call reset() with reset_mask")
+        else:
+            started = self._step_and_start(chosen, ended_before)
+        infos = self._infos(~started)
+        ended = env.terminated | env.truncated
+        if mode is AutoresetMode.SAME_STEP and ended.any():
+            infos |= self._finals(ended)
+        return self._observe(), env.reward.astype(np.float64), env.terminated.copy(), env.truncated.copy(), infos
+
+    def _step_and_start(self, actions: np.ndarray, ended: np.ndarray) -> np.ndarray:
+        """Play those that run and start the next battles of those that have ended; returns which."""
+        if self._env.active.any():
+            self._env.step(actions)
+        elif not self._episodes[0]:
+            raise RuntimeError("no battle was started: call reset() before step()")
+        self._start(ended)
+        return ended
+
+    def state(self) -> np.ndarray:
+        """The global state of every battle, float32 [E, state_size]."""
+        return self._env.state.copy()
 
     def _observe(self) -> Observation:
         return {"observation": self._env.obs.copy(), "action_mask": self._env.avail_actions.astype(np.int8)}
 
-    def _final_observations(self, ended: np.ndarray) -> dict[str, Any]:
-        """The last observations of the battles that ended, an object array as in Gymnasium."""
+    def _infos(self, told: np.ndarray) -> dict[str, Any]:
+        infos: dict[str, Any] = {}
+        for name in OUTCOMES:
+            infos[name], infos[f"_{name}"] = getattr(self._env, name).copy(), told.copy()
+            infos[name][~told] = 0
+        return infos
+
+    def _finals(self, ended: np.ndarray) -> dict[str, Any]:
+        """The last observations of the battles that ended, an object array, and their infos, both as in Gymnasium."""
         final = np.full(self.num_envs, None, dtype=object)
         for battle in np.flatnonzero(ended):
             obs = self._env.final_obs[battle].copy()
             final[battle] = {"observation": obs, "action_mask": self._mask_told_by(obs)}
-        return {"final_obs": final, "_final_obs": ended}
+        return {
+            "final_obs": final,
+            "_final_obs": ended.copy(),
+            "final_info": self._infos(ended),
+            "_final_info": ended.copy(),
+        }
 
     def _mask_told_by(self, obs: np.ndarray) -> np.ndarray:
         """Available actions as the observations [A, obs_size] themselves tell them, int8 [A, n_actions].

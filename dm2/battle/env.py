@@ -105,6 +105,13 @@ class BattleEnv:
             raise ValueError(f"episodes: expected {self.n_battles} numbers >= 0, found {numbers!r}")
         kernel.reset_battles(self.world, self.battles, self._options, numbers.astype(np.uint64))
 
+    def reset_some(self, episodes: np.ndarray, mask: np.ndarray) -> None:
+        """Start the battles that the mask names, bool [E]; the others stay as they are."""
+        kept = kernel.Battles(*(buffer.copy() for buffer in self.battles))
+        self.reset(episodes)
+        for buffer, before in zip(self.battles, kept, strict=True):
+            buffer[~mask] = before[~mask]
+
     def step(self, actions: np.ndarray) -> None:
         """Play one environment step of every running battle.
 
