@@ -10,13 +10,13 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 
 from dm2.config import read_yaml
+from dm2.imports import imported, is_package, source, syntax_tree
 
-PACKAGE = Path(__file__).parent
 SETTLED_ELSEWHERE = ("dm2", "dm2.config")
 """Modules that never count: the version, and the settings classes."""
 DIGEST_CHARACTERS = 16
@@ -35,49 +35,15 @@ def code_digest(*modules: str, leave_out: Collection[str] = ()) -> str:
     Raises:
         ModuleNotFoundError: the package has no such module.
     """
-    for module in modules:
-        _source(module)
     digest = hashlib.sha256()
-    for name in sorted(_imported(modules, {*leave_out, *SETTLED_ELSEWHERE})):
+    for name in sorted(imported(modules, {*leave_out, *SETTLED_ELSEWHERE})):
         digest.update(f"{name}\n{_module_digest(name)}\n".encode())
     return digest.hexdigest()[:DIGEST_CHARACTERS]
 
 
-def _imported(modules: Iterable[str], leave_out: Collection[str]) -> set[str]:
-    """The modules and all modules of this package they import, transitively."""
-    found: set[str] = set()
-    waiting = list(modules)
-    while waiting:
-        name = waiting.pop()
-        if name not in found and name not in leave_out:
-            found.add(name)
-            waiting += _imports(name)
-    return found
-
-
-@cache
-def _imports(module: str) -> tuple[str, ...]:
-    names = {target for node in ast.walk(_syntax_tree(module)) for target in _targets(node, module)}
-    with_parents = {
-        ".".join(parts[:n]) for parts in (name.split(".") for name in names) for n in range(1, len(parts) + 1)
-    }
-    return tuple(sorted(name for name in with_parents if name.split(".")[0] == PACKAGE.name and _exists(name)))
-
-
-def _targets(node: ast.AST, module: str) -> Iterator[str]:
-    """Dotted names an import statement may refer to; `from a import b` may mean module a or module a.b."""
-    if isinstance(node, ast.Import):
-        yield from (alias.name for alias in node.names)
-    elif isinstance(node, ast.ImportFrom):
-        parts = [*module.split("."), "__init__"] if _is_package(module) else module.split(".")
-        base = ".".join([*parts[: -node.level], *filter(None, [node.module])] if node.level else [node.module or ""])
-        yield base
-        yield from (f"{base}.{alias.name}" for alias in node.names)
-
-
 @cache
 def _module_digest(module: str) -> str:
-    digest = hashlib.sha256(ast.dump(_syntax_tree(module)).encode())
+    digest = hashlib.sha256(ast.dump(_without_docstrings(module)).encode())
     for path in _data_files(module):
         digest.update(json.dumps(read_yaml(path), sort_keys=True, default=str).encode())
     return digest.hexdigest()
@@ -85,13 +51,12 @@ def _module_digest(module: str) -> str:
 
 def _data_files(module: str) -> list[Path]:
     """YAML files of a package, where its modules read their data from."""
-    return sorted(_source(module).parent.rglob("*.yaml")) if _is_package(module) else []
+    return sorted(source(module).parent.rglob("*.yaml")) if is_package(module) else []
 
 
-@cache
-def _syntax_tree(module: str) -> ast.Module:
+def _without_docstrings(module: str) -> ast.Module:
     """The module without strings that stand alone as statements: docstrings and the descriptions of fields."""
-    tree = ast.parse(_source(module).read_text(encoding="utf-8"))
+    tree = syntax_tree(module)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
@@ -101,21 +66,3 @@ def _syntax_tree(module: str) -> ast.Module:
 
 def _is_bare_string(node: ast.AST) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-
-
-def _path(module: str) -> Path:
-    return PACKAGE.parent.joinpath(*module.split("."))
-
-
-def _is_package(module: str) -> bool:
-    return (_path(module) / "__init__.py").is_file()
-
-
-def _exists(module: str) -> bool:
-    return _is_package(module) or _path(module).with_suffix(".py").is_file()
-
-
-def _source(module: str) -> Path:
-    if not _exists(module):
-        raise ModuleNotFoundError(f"code digest: no module {module!r} in {PACKAGE}")
-    return _path(module) / "__init__.py" if _is_package(module) else _path(module).with_suffix(".py")

@@ -32,8 +32,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
+
+from dm2.jit import njit
 
 PAIRS_PER_BLOCK = 1000
 COLUMNS_MULTIPLE = 16

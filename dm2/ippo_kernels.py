@@ -8,11 +8,11 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
+from dm2.jit import njit
 from dm2.net_kernels import FAST, ChunkLoss, Scalar, exp, loss_gradients
 from dm2.nets import Folded
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 f32 = np.float32
 
 
-@numba.njit(fastmath=FAST, error_model="numpy", cache=True)
+@njit(fastmath=FAST, error_model="numpy", cache=True)
 def policy_gradient(
     logits: np.ndarray,
     avail_actions: np.ndarray,
@@ -80,7 +80,7 @@ def policy_gradient(
         sums[2] += ratio != clipped
 
 
-@numba.njit(inline="always")
+@njit(inline="always")
 def huber(error: Scalar, delta: Scalar, one_sided: bool) -> tuple[Scalar, Scalar]:
     """Huber loss of one error and its derivative; one-sided: nothing at all below -delta."""
     if error > delta:
@@ -92,7 +92,7 @@ def huber(error: Scalar, delta: Scalar, one_sided: bool) -> tuple[Scalar, Scalar
     return delta * (-error - f32(0.5) * delta), -delta
 
 
-@numba.njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True)
 def value_gradient(
     values: np.ndarray,
     old_values: np.ndarray,

@@ -15,11 +15,11 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
+from dm2.jit import njit
 from dm2.nets import Folded
 
 ROWS_PER_CHUNK = 512
@@ -33,7 +33,7 @@ f32 = np.float32
 Scalar = Any  # float32 in a kernel, where numba infers it
 
 
-@numba.njit(inline="always", fastmath=FAST)
+@njit(inline="always", fastmath=FAST)
 def exp(x: Scalar) -> Scalar:
     """e^x for float32 to 3e-7, by 2^k times a polynomial on [-ln(2)/2, ln(2)/2]; clamped to x in [-87, 87]."""
     x = min(max(x, f32(-87.0)), f32(87.0))
@@ -48,7 +48,7 @@ def exp(x: Scalar) -> Scalar:
     return p * np.int32((np.int32(k) + np.int32(127)) << np.int32(23)).view(np.float32)
 
 
-@numba.njit(inline="always", fastmath=FAST)
+@njit(inline="always", fastmath=FAST)
 def sigmoid(x: Scalar) -> Scalar:
     """1 / (1 + e^-x)."""
     return f32(1.0) / (f32(1.0) + exp(-x))
@@ -69,7 +69,7 @@ def kernels(hidden: int) -> Kernels:
     h1, h2, h3 = hidden, 2 * hidden, 3 * hidden
     share = f32(1.0 / hidden)
 
-    @numba.njit(fastmath=FAST, error_model="numpy", cache=True)
+    @njit(fastmath=FAST, error_model="numpy", cache=True)
     def relu_norm(z: np.ndarray, bias: np.ndarray, y: np.ndarray, rstd: np.ndarray) -> None:
         """Normalised relu(z + bias); z becomes z + bias. z, y [R, H]; bias [H]; rstd [R]."""
         for i in range(z.shape[0]):
@@ -87,7 +87,7 @@ def kernels(hidden: int) -> Kernels:
             for j in range(h1):
                 yi[j] = (yi[j] - mean) * rstd[i]
 
-    @numba.njit(fastmath=FAST, error_model="numpy", cache=True)
+    @njit(fastmath=FAST, error_model="numpy", cache=True)
     def relu_norm_backward(
         d: np.ndarray, y: np.ndarray, rstd: np.ndarray, z: np.ndarray, bias_gradient: np.ndarray
     ) -> None:
@@ -102,7 +102,7 @@ def kernels(hidden: int) -> Kernels:
                 di[j] = rstd[i] * (di[j] - mean - along * yi[j]) if zi[j] > f32(0.0) else f32(0.0)
                 bias_gradient[j] += di[j]
 
-    @numba.njit(fastmath=FAST, error_model="numpy", cache=True)
+    @njit(fastmath=FAST, error_model="numpy", cache=True)
     def gru_norm(
         from_input: np.ndarray,
         from_hidden: np.ndarray,
@@ -134,7 +134,7 @@ def kernels(hidden: int) -> Kernels:
             for j in range(h1):
                 yi[j] = (yi[j] - mean) * rstd[i]
 
-    @numba.njit(fastmath=FAST, error_model="numpy", cache=True)
+    @njit(fastmath=FAST, error_model="numpy", cache=True)
     def gru_norm_backward(
         d: np.ndarray,
         y: np.ndarray,

@@ -21,7 +21,6 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
@@ -29,6 +28,7 @@ from torch.autograd.function import once_differentiable
 
 from dm2 import nets
 from dm2.checks import check_shape
+from dm2.jit import njit
 from dm2.net_kernels import FAST, sigmoid
 
 Array = np.ndarray
@@ -259,7 +259,7 @@ def kernels(units: int) -> Kernels:
     h1, h2 = units, 2 * units
     one, two = np.float32(1.0), np.float32(2.0)
 
-    @numba.njit(fastmath=FAST, error_model="numpy", cache=True)
+    @njit(fastmath=FAST, error_model="numpy", cache=True)
     def step(gates: Array, from_hidden: Array, hidden_bias: Array, before: Array, after: Array) -> None:
         """One step of all sequences: gates [R, 3 H] become r, z, n; after [R, H] becomes the new state."""
         for i in range(gates.shape[0]):
@@ -273,7 +273,7 @@ def kernels(units: int) -> Kernels:
                 a[h2 + j] = n
                 new_h[j] = n + a[h1 + j] * (h[j] - n)
 
-    @numba.njit(fastmath=FAST, error_model="numpy", cache=True)
+    @njit(fastmath=FAST, error_model="numpy", cache=True)
     def step_backward(grad: Array, gates: Array, from_hidden: Array, before: Array, grad_before: Array) -> None:
         """Gradients by both parts of the gates replace these; what goes straight to the state before is added there."""
         for i in range(grad.shape[0]):

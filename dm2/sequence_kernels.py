@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
 from dm2 import net_kernels
+from dm2.jit import njit
 from dm2.net_kernels import FAST, LAYER_NORM_EPSILON
 from dm2.nets import Folded, normalise
 from dm2.recurrence import GRUWeights, gru, pack, states_before, unroll, unroll_backward
@@ -188,7 +188,7 @@ def kernels(units: int) -> Kernels:
     share, gate_units = np.float32(1.0 / units), 3 * units
     zero, one = np.float32(0.0), np.float32(1.0)
 
-    @numba.njit(fastmath=FAST, error_model="numpy", cache=True)
+    @njit(fastmath=FAST, error_model="numpy", cache=True)
     def norm(x: Array, y: Array, rstd: Array) -> None:
         """Normalised rows of x [R, H] in y, one over their standard deviations in rstd [R]."""
         for i in range(x.shape[0]):
@@ -202,7 +202,7 @@ def kernels(units: int) -> Kernels:
             for j in range(units):
                 yi[j] = (xi[j] - mean) * rstd[i]
 
-    @numba.njit(fastmath=FAST, error_model="numpy", cache=True)
+    @njit(fastmath=FAST, error_model="numpy", cache=True)
     def norm_backward(d: Array, y: Array, rstd: Array) -> None:
         """The gradient d [R, H] by y becomes that by x."""
         for i in range(d.shape[0]):
@@ -214,7 +214,7 @@ def kernels(units: int) -> Kernels:
             for j in range(units):
                 di[j] = rstd[i] * (di[j] - mean - along * yi[j])
 
-    @numba.njit(fastmath=FAST, error_model="numpy", cache=True)
+    @njit(fastmath=FAST, error_model="numpy", cache=True)
     def gather_sums(rows: Array, source: Array, sums: Array) -> None:
         """Row k of sums [different, 3 H] becomes the sum of those rows [R, 3 H] whose source is k."""
         sums[:] = zero

@@ -8,9 +8,10 @@ import pytest
 
 from dm2 import algorithms
 from dm2.algorithms import learner_name, load, run_digest
-from dm2.code_digest import SETTLED_ELSEWHERE, _imported
+from dm2.code_digest import SETTLED_ELSEWHERE
 from dm2.config import ALGORITHMS, RunSettings
 from dm2.experiments import Matrix, Run
+from dm2.imports import imported
 
 MATRIX = Matrix.load(Path(__file__).parent.parent / "config", {"scale": "paper"})
 OWN = {
@@ -35,7 +36,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `run_digest` return the modules that it counts instead of their digest."""
 
     def modules(*names: str, leave_out: list[str]) -> set[str]:
-        return _imported(names, {*leave_out, *SETTLED_ELSEWHERE})
+        return imported(names, {*leave_out, *SETTLED_ELSEWHERE})
 
     monkeypatch.setattr(algorithms, "code_digest", modules)
 

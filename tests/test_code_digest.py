@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from dm2 import code_digest as subject
+from dm2 import imports
 from dm2.code_digest import code_digest
 
 FILES = {
@@ -25,7 +26,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name, text in FILES.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
-    monkeypatch.setattr(subject, "PACKAGE", root)
+    monkeypatch.setattr(imports, "PACKAGE", root)
     monkeypatch.setattr(subject, "SETTLED_ELSEWHERE", ("pkg",))
     forget()
     yield root
@@ -34,7 +35,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def forget() -> None:
-    for cached in (subject._imports, subject._module_digest, subject._syntax_tree):
+    for cached in (imports._imports, imports.syntax_tree, subject._module_digest):
         cached.cache_clear()
 
 

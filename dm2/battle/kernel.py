@@ -12,13 +12,13 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from dm2.battle.paths import IN_SIGHT
 from dm2.battle.world import ATTACK_DISTANCE, MOVE_DISTANCE, SIGHT, WALKABLE, World
+from dm2.jit import njit
 
 NO_ORDER, MOVE, ATTACK = 0, 1, 2  # orders of an agent's unit
 READY, WINDING_UP, CHANNELLING = 0, 1, 2  # phases of an attack
@@ -43,9 +43,9 @@ REACH = 24  # rows of the grid on each side of the point
 # Only the entry points are kept on disk: a function read back from there cannot be inlined into its callers.
 # Without numba's reference counts (nothing here allocates) a step takes a third of the time.
 _FLAGS: dict[str, Any] = {"_nrt": False, "fastmath": {"nsz", "arcp", "contract", "afn"}, "error_model": "numpy"}
-_jit = numba.njit(**_FLAGS)
-_inline = numba.njit(forceinline=True, **_FLAGS)
-_entry = numba.njit(cache=True, nogil=True, **_FLAGS)
+_jit = njit(**_FLAGS)
+_inline = njit(forceinline=True, **_FLAGS)
+_entry = njit(cache=True, nogil=True, **_FLAGS)
 
 UNIT = np.dtype(
     [
