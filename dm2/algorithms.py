@@ -50,6 +50,5 @@ def run_digest(stage: str, settings: RunSettings) -> str:
         stage: module of the stage, e.g. "dm2.scripts.train".
         settings: of the run.
     """
-    modules = [name.partition(":")[0] for name in (learner_name(settings), policy_name(settings))]
     others = [module for engine, module in ENGINES.items() if engine != settings.backend]
-    return code_digest(stage, *modules, leave_out=others)
+    return code_digest(stage, learner_name(settings), policy_name(settings), leave_out=others)

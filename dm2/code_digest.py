@@ -1,5 +1,7 @@
 """A hash of the code a stage runs: changed equations change it, changed comments, docstrings and layout do not.
 
+It is the same under every version of Python, so that another one trains nothing again.
+
 Snakemake watches a rule's command and not what the command imports. Each rule therefore carries the digest of its
 script and of all modules of this package that the script imports, directly or through others, and of the data files
 beside them. Settings do not count: their effect stands in the settings files, which are inputs of the rules.
@@ -9,7 +11,6 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import json
 from collections.abc import Collection
 from functools import cache
 from pathlib import Path
@@ -22,11 +23,11 @@ SETTLED_ELSEWHERE = ("dm2", "dm2.config")
 DIGEST_CHARACTERS = 16
 
 
-def code_digest(*modules: str, leave_out: Collection[str] = ()) -> str:
+def code_digest(*names: str, leave_out: Collection[str] = ()) -> str:
     """Digest of modules of this package and of all they import from this package.
 
     Args:
-        modules: dotted names: the stage, e.g. "dm2.scripts.train", and what it only imports by name.
+        names: the stage's module, e.g. "dm2.scripts.train", and what it only imports by name: `module:attribute`.
         leave_out: modules that the stage imports but does not use, e.g. another engine.
 
     Returns:
@@ -35,7 +36,8 @@ def code_digest(*modules: str, leave_out: Collection[str] = ()) -> str:
     Raises:
         ModuleNotFoundError: the package has no such module.
     """
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(f"{names}\n".encode())
+    modules = [name.partition(":")[0] for name in names]
     for name in sorted(imported(modules, {*leave_out, *SETTLED_ELSEWHERE})):
         digest.update(f"{name}\n{_module_digest(name)}\n".encode())
     return digest.hexdigest()[:DIGEST_CHARACTERS]
@@ -43,26 +45,37 @@ def code_digest(*modules: str, leave_out: Collection[str] = ()) -> str:
 
 @cache
 def _module_digest(module: str) -> str:
-    digest = hashlib.sha256(ast.dump(_without_docstrings(module)).encode())
+    digest = hashlib.sha256(_rendered(syntax_tree(module)).encode())
     for path in _data_files(module):
-        digest.update(json.dumps(read_yaml(path), sort_keys=True, default=str).encode())
+        # The order of keys counts: that of a map's units changes its battles.
+        data = ascii(read_yaml(path)).encode() if path.suffix == ".yaml" else path.read_bytes()
+        digest.update(f"{path.name}\n{hashlib.sha256(data).hexdigest()}\n".encode())
     return digest.hexdigest()
 
 
 def _data_files(module: str) -> list[Path]:
-    """YAML files of a package, where its modules read their data from."""
-    return sorted(source(module).parent.rglob("*.yaml")) if is_package(module) else []
+    """What modules read beside code: all YAML files of a package; of any module, the files beside it that it names."""
+    folder = source(module).parent
+    strings = {node.value for node in ast.walk(syntax_tree(module)) if isinstance(node, ast.Constant)}
+    named = {path for path in folder.iterdir() if path.name in strings and path.is_file()}
+    return sorted(named | set(folder.rglob("*.yaml") if is_package(module) else []))
 
 
-def _without_docstrings(module: str) -> ast.Module:
-    """The module without strings that stand alone as statements: docstrings and the descriptions of fields."""
-    tree = syntax_tree(module)
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            node.body = [one for one in body if not _is_bare_string(one)]  # type: ignore[attr-defined]
-    return tree
+def _rendered(node: object) -> str:
+    """A syntax tree as text; nothing for what is absent or empty, such as the fields that later versions add."""
+    if node is None:
+        return ""
+    if isinstance(node, ast.Constant):
+        return ascii(node.value)  # not its kind, u"" or ""
+    if isinstance(node, ast.AST):
+        fields = ((name, _rendered(getattr(node, name, None))) for name in sorted(node._fields))
+        return f"{type(node).__name__}({', '.join(f'{name}={text}' for name, text in fields if text)})"
+    if isinstance(node, list):
+        items = [_rendered(item) for item in node if not _does_nothing(item)]
+        return f"[{', '.join(items)}]" if items else ""
+    return ascii(node)
 
 
-def _is_bare_string(node: ast.AST) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+def _does_nothing(node: object) -> bool:
+    """Whether it is `pass`, or a constant that stands alone: a docstring, the description of a field, `...`."""
+    return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))

@@ -36,7 +36,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `run_digest` return the modules that it counts instead of their digest."""
 
     def modules(*names: str, leave_out: list[str]) -> set[str]:
-        return imported(names, {*leave_out, *SETTLED_ELSEWHERE})
+        return imported([name.partition(":")[0] for name in names], {*leave_out, *SETTLED_ELSEWHERE})
 
     monkeypatch.setattr(algorithms, "code_digest", modules)
 
@@ -58,6 +58,13 @@ def test_a_run_depends_on_its_engine_and_not_on_matrix_or_event_files() -> None:
     assert {"dm2.rollout", "dm2.battle.kernel"} <= here
     assert not {"dm2.experiments", "dm2.event_files"} & here
     assert there - here >= {"dm2.backends.starcraft2"}
+
+
+def test_a_run_depends_on_the_function_that_its_algorithm_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_of("ippo")
+    before = run_digest("dm2.training", settings)
+    monkeypatch.setattr(ALGORITHMS["ippo"], "learner", "dm2.ippo:IPPO")
+    assert run_digest("dm2.training", settings) != before
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

@@ -1,4 +1,7 @@
 import ast
+import hashlib
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,12 +13,14 @@ from dm2.code_digest import code_digest
 
 FILES = {
     "__init__.py": "",
-    "stage.py": "from pkg.equation import double\nimport pkg.engine\n\nx = double(1)\n",
+    "stage.py": "from pkg.equation import double\nimport pkg.engine\n\nx = double(1)\npage = 'page.html'\n",
+    "page.html": "<p>",
+    "other.html": "<p>",
     "equation.py": 'def double(x):\n    """Twice x."""\n    return 2 * x  # the equation\n',
     "other.py": "y = 1\n",
     "engine/__init__.py": "from .kernel import step\n",
     "engine/kernel.py": "def step():\n    import pkg.deferred\n",
-    "engine/units.yaml": "Marine: {health: 45}  # full\n",
+    "engine/units.yaml": "Marine: {health: 45}  # full\nZealot: {health: 100}\n",
     "deferred.py": "z = 1\n",
 }
 
@@ -49,8 +54,10 @@ def digest_after(package: Path, name: str, text: str) -> str:
     ("name", "text"),
     [
         ("equation.py", 'def double(x):\n    """x, two times."""\n\n    # another comment\n    return 2 * (x)\n'),
-        ("engine/units.yaml", "# a comment\nMarine:\n  health: 45\n"),
+        ("engine/units.yaml", "# a comment\nMarine:\n  health: 45\nZealot:\n  health: 100\n"),
+        ("equation.py", "def double(x):\n    ...\n    pass\n    return 2 * x\n"),
         ("other.py", "y = 2\n"),
+        ("other.html", "<br>"),
         ("__init__.py", '__version__ = "2"\n'),
     ],
 )
@@ -65,7 +72,9 @@ def test_comments_docstrings_layout_and_unused_modules_do_not_count(package: Pat
         ("stage.py", FILES["stage.py"] + "x += 1\n"),
         ("equation.py", "def double(x):\n    return 3 * x\n"),
         ("engine/kernel.py", "def step():\n    import pkg.other\n"),
-        ("engine/units.yaml", "Marine: {health: 46}\n"),
+        ("engine/units.yaml", FILES["engine/units.yaml"].replace("45", "46")),
+        ("engine/units.yaml", "Zealot: {health: 100}\nMarine: {health: 45}\n"),
+        ("page.html", "<br>"),
         ("deferred.py", "z = 2\n"),
     ],
 )
@@ -79,6 +88,76 @@ def test_modules_left_out_do_not_count(package: Path) -> None:
     (package / "equation.py").write_text("def double(x):\n    return 3 * x\n")
     forget()
     assert code_digest("pkg.stage", leave_out=["pkg.equation"]) == before
+
+
+def test_what_is_looked_up_by_name_counts(package: Path) -> None:
+    one, other = code_digest("pkg.stage", "pkg.equation:double"), code_digest("pkg.stage", "pkg.equation:halve")
+    assert one != other
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("def f(*, a): 1", "def f(*, a=None): 1"),
+        ("x = {None: y}", "x = {**y}"),
+        ("x = True", "x = 1"),
+        ("x = 1", "x = 1.0"),
+        ("x = 'a'", "x = b'a'"),
+        ("x = 'a'", "x = a"),
+        ("f'{x}'", "f'{x!r}'"),
+        ("if x: y()", "if x: pass\nelse: y()"),
+    ],
+)
+def test_other_programs_are_rendered_otherwise(one: str, other: str) -> None:
+    assert subject._rendered(ast.parse(one)) != subject._rendered(ast.parse(other))
+
+
+def test_fields_that_are_absent_or_empty_are_the_same() -> None:
+    """Python 3.12 adds `type_params`, which 3.11 has not, to functions and classes."""
+    absent = ast.FunctionDef(name="f", args=ast.arguments(args=[]), body=[ast.Return()])
+    empty = ast.FunctionDef(
+        name="f", args=ast.arguments(kwarg=None), body=[ast.Return()], decorator_list=[], returns=None
+    )
+    assert (
+        subject._rendered(absent)
+        == subject._rendered(empty)
+        == "FunctionDef(args=arguments(), body=[Return()], name='f')"
+    )
+
+
+# Made by Python 3.11.7, 3.12.7, 3.13.2 and 3.14.2, all alike.
+RECORDED = "2cb016c3bce24617"
+PROGRAM = """
+import ast, hashlib, sys, types
+
+sys.modules["dm2.config"] = types.ModuleType("dm2.config")  # it needs pydantic, which another Python may lack
+sys.modules["dm2.config"].read_yaml = None
+from dm2.code_digest import _rendered
+
+print(hashlib.sha256(_rendered(ast.parse(sys.stdin.buffer.read())).encode()).hexdigest()[:16])
+"""
+CONSTRUCTS = Path(__file__).with_name("constructs.py.txt")
+
+
+def test_a_program_of_all_constructs_has_the_recorded_digest() -> None:
+    rendered = subject._rendered(ast.parse(CONSTRUCTS.read_bytes()))
+    assert hashlib.sha256(rendered.encode()).hexdigest()[:16] == RECORDED
+
+
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13", "3.14"])
+def test_every_python_on_this_machine_renders_the_same(version: str) -> None:
+    python = shutil.which(f"python{version}")
+    if python is None or subprocess.run([python, "--version"], capture_output=True).returncode != 0:
+        pytest.skip(f"no python{version} here, or only a shim of pyenv")
+    root = Path(subject.__file__).parent.parent
+    done = subprocess.run(
+        [python, "-c", PROGRAM], cwd=root, input=CONSTRUCTS.read_bytes(), capture_output=True, check=True
+    )
+    assert done.stdout.decode().strip() == RECORDED
+
+
+def test_the_viewers_page_is_data_of_the_module_that_fills_it() -> None:
+    assert [path.name for path in subject._data_files("dm2.watch")] == ["viewer.html"]
 
 
 def test_unknown_module_is_refused(package: Path) -> None:
