@@ -17,6 +17,7 @@ import os
 import pickle
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -36,6 +37,9 @@ from dm2.storage import StorageError, atomic_write
 FOLDERS_KEPT = 4
 """Folders of a module that stay, the ones last written to: other branches, other versions of Python."""
 DIGEST_CHARACTERS = 16
+BYTES_OF_A_KERNEL = 4 * 2**20
+"""More than the largest one takes."""
+ADVICE = "so every process compiles anew; name a folder with room in NUMBA_CACHE_DIR"
 _CHECK_BYTES = hashlib.sha256().digest_size
 
 _log = logging.getLogger(__name__)
@@ -86,6 +90,19 @@ def places() -> list[Path]:
     except RuntimeError:  # there is none
         return [within]
     return [within, Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / PACKAGE.name]
+
+
+def writable_place() -> Path | None:
+    """The first of `places` that takes another kernel now; None if none does."""
+    for place in places():
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=place) as file:
+                file.write(bytes(BYTES_OF_A_KERNEL))
+        except OSError:
+            continue
+        return place
+    return None
 
 
 class _MachineCode(FunctionCache):
@@ -164,8 +181,4 @@ def _warn(reason: str) -> None:
     """Once in a process."""
     if not _warned:
         _warned.append(reason)
-        _log.warning(
-            "warning: machine code is not kept on disk (%s), so every process compiles anew;"
-            " name a folder with room in NUMBA_CACHE_DIR",
-            reason,
-        )
+        _log.warning("warning: machine code is not kept on disk (%s), %s", reason, ADVICE)

@@ -33,6 +33,22 @@ def test_a_complete_installation_is_praised(monkeypatch: pytest.MonkeyPatch) -> 
     assert "everything that backend starcraft2 needs is there" in shown.output
 
 
+def test_it_says_where_machine_code_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path))
+    assert f"ok       machine code      kept in {tmp_path / 'dm2'}" in CliRunner().invoke(cli.app, ["doctor"]).output
+
+
+def test_nowhere_to_keep_machine_code_is_said_and_is_no_failure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "taken").write_text("a file where the folder would be")
+    monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path / "taken"))
+    shown = CliRunner().invoke(cli.app, ["doctor"])
+    assert shown.exit_code == 0
+    assert f"MISSING  machine code      cannot be kept in {tmp_path / 'taken' / 'dm2'}" in shown.output
+    assert "NUMBA_CACHE_DIR" in shown.output
+
+
 def test_a_simulator_that_does_not_start_is_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*arguments: object) -> None:
         raise ImportError("numba is not installed")

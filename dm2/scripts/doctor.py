@@ -23,6 +23,8 @@ def main() -> None:
         complete = findings[-1].good
     works = simulator()
     typer.echo(line(works))
+    if works.good:
+        typer.echo(line(machine_code()))
     typer.echo("\nStarCraft II (optional: only backend starcraft2 needs it)")
     for finding in findings:
         typer.echo(line(finding))
@@ -48,6 +50,18 @@ def simulator() -> Finding:
     except (ImportError, OSError) as error:
         return Finding("simulator", False, f"does not start: {error}; make setup installs what it needs")
     return Finding("simulator", True, f"{env.spec.backend.removeprefix('simulator ')}, plays")
+
+
+def machine_code() -> Finding:
+    """Where compiled kernels are kept; without such a place all works, but starts slowly."""
+    from dm2 import jit
+    from dm2.backends.installation import Finding
+
+    place = jit.writable_place()
+    if place is not None:
+        return Finding("machine code", True, f"kept in {place}")
+    tried = " or ".join(map(str, jit.places()))
+    return Finding("machine code", False, f"cannot be kept in {tried}, {jit.ADVICE}")
 
 
 def line(finding: Finding) -> str:
