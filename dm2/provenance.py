@@ -48,12 +48,23 @@ def cpu_model() -> str:
 
 
 def git_commit(folder: Path) -> str | None:
-    """The commit that a folder is checked out at, with `-dirty` if files differ from it; None outside a repository."""
-    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    """The commit that a folder is checked out at, with `-dirty` if files differ from it.
+
+    None outside a repository, and in one that does not hold the folder's own files: an installed package or an unpacked
+    archive may lie in a repository of something else.
+    """
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+        _git(folder, "ls-files", "--error-unmatch", "--", ".")
+        return _git(folder, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
     except (OSError, subprocess.SubprocessError):  # no git, no repository, or no answer
         return None
+
+
+def _git(folder: Path, *command: str) -> str:
+    """What git says of the repository that a folder lies in, whatever repository the environment names."""
+    env = {name: value for name, value in os.environ.items() if name not in ("GIT_DIR", "GIT_WORK_TREE")}
+    whole = ["git", "-C", str(folder), *command]
+    answer = subprocess.run(whole, capture_output=True, text=True, check=True, timeout=30, env=env)
     return answer.stdout.strip()
 
 

@@ -1,6 +1,7 @@
 """What the workflow plans, and what it refuses, before anything runs."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,22 @@ def test_a_configuration_file_with_a_key_twice_stops_the_planning(tmp_path: Path
     done = snakemake(tmp_path, "--dry-run", "--configfile", str(tmp_path / "own.yaml"))
     assert done.returncode != 0
     assert "own.yaml: not readable as YAML: line 3: found 'seeds' again, first in line 2; remove one" in done.stdout
+
+
+def test_a_brace_in_the_path_of_the_repository_stops_the_planning(tmp_path: Path) -> None:
+    clone = tmp_path / "{x}"
+    for part in ("workflow", "config"):
+        shutil.copytree(REPOSITORY / part, clone / part)
+    done = snakemake(tmp_path, "--dry-run", "--snakefile", str(clone / "workflow" / "Snakefile"))
+    assert done.returncode != 0
+    assert f"{clone}: found a brace in the path of the repository" in done.stdout
+    assert "WildcardError" not in done.stdout
+
+
+def test_an_environment_that_snakemake_is_to_build_stops_the_planning(tmp_path: Path) -> None:
+    done = snakemake(tmp_path, "--dry-run", "--software-deployment-method", "conda")
+    assert done.returncode != 0
+    assert "--software-deployment-method conda: found it, expected an environment that is there" in done.stdout
 
 
 def test_an_expert_nobody_compares_is_trained_once(tmp_path: Path) -> None:

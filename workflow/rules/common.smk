@@ -7,6 +7,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
+from snakemake.settings.types import DeploymentMethod
 
 from dm2.algorithms import run_digest
 from dm2.code_digest import code_digest
@@ -20,6 +21,16 @@ os.environ.update(
 )
 
 REPOSITORY = Path(workflow.basedir).parent
+if "{" in str(REPOSITORY):
+    raise WorkflowError(
+        f"{REPOSITORY}: found a brace in the path of the repository, which Snakemake takes for a wildcard; move it"
+    )
+if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
+    raise WorkflowError(
+        "--software-deployment-method conda: found it, expected an environment that is there already: Snakemake"
+        " would build one from a copy of environment.yml, from which its relative paths lead nowhere; leave it out"
+        " after `conda env create -f environment.yml && conda activate dm2`"
+    )
 PAPER_CURVES = str(REPOSITORY / "results" / "paper" / "paper_curves.csv")
 PAPER_DEMONSTRATIONS = str(REPOSITORY / "results" / "paper" / "demo_win_rates.csv")
 THROUGHPUT = REPOSITORY / "benchmarks" / "throughput.csv"
