@@ -21,6 +21,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from dm2.plotting import figure_settings
+
 KIB_PER_MIB = 1024
 WHAT = ["backend", "map_name", "condition"]
 
@@ -96,6 +98,7 @@ def verdict(samples: pd.DataFrame) -> str:
     return f"{len(memory)} samples to {steps:,} env steps: peak {memory.max():.0f} MiB, growth {growth:+.1f} MiB"
 
 
+@figure_settings()
 def draw(samples: pd.DataFrame, path: Path) -> None:
     """Memory against the env steps of the last evaluation before."""
     from matplotlib.figure import Figure

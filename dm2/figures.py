@@ -32,6 +32,7 @@ from matplotlib.textpath import TextPath
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from dm2.experiments import Matrix
+from dm2.plotting import figure_settings
 from dm2.results import PAPER_FIGURES, ResultsError, engine_name, paper_curve, seed_curves, was_run, write_table
 from dm2.statistics import Floats, mean_and_sd
 from dm2.storage import atomic_path
@@ -302,7 +303,7 @@ def draw(description: FigureDescription, rows: pd.DataFrame) -> Figure:
         The figure, one column wide. Nothing is saved.
     """
     crowded = max(len(panel.conditions) for panel in description.panels) > CROWDED
-    with mpl.rc_context(STYLE):
+    with figure_settings(STYLE):
         if paper_needs_own_axes(rows, crowded):
             return _draw_beside(description, rows, n_columns=1 if crowded else 2)
         return _draw_over(description, rows, n_columns=1 if crowded else min(2, len(description.panels)))
@@ -559,7 +560,7 @@ def make_figure(
 def save(figure: Figure, stem: Path) -> list[Path]:
     """Write `stem`.pdf and `stem`.png without dates or versions, so that equal figures are equal files."""
     metadata = {".pdf": {"CreationDate": None, "Producer": None, "Creator": None}, ".png": {"Software": None}}
-    with mpl.rc_context(STYLE):
+    with figure_settings(STYLE):
         for suffix, entries in metadata.items():
             with atomic_path(stem.with_suffix(suffix)) as part:
                 figure.savefig(part, format=suffix[1:], metadata=entries)

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -43,6 +42,7 @@ from dm2.figures import (
     provenance,
     save,
 )
+from dm2.plotting import figure_settings
 from dm2.randomness import stream
 from dm2.results import ResultsError, SeedCurves, comparable_curves, seed_curves, was_run, write_table
 from dm2.statistics import (
@@ -101,7 +101,7 @@ def make_interval_figure(
     }
     rows = kinds[shows].rows(description, curves)
     write_table(rows, stem.with_suffix(".csv"))
-    with mpl.rc_context(STYLE):
+    with figure_settings(STYLE):
         return [stem.with_suffix(".csv"), *save(kinds[shows].draw(description, rows), stem)]
 
 

@@ -29,6 +29,7 @@ from dm2.checks import check_shape
 from dm2.errors import UserError
 from dm2.ippo import IPPOPolicy, masked_log_softmax
 from dm2.nets import Folded, normalise
+from dm2.plotting import figure_settings
 from dm2.qmix import QMIXPolicy
 from dm2.randomness import stream
 from dm2.recording import Battle, Recording, replay, unit_names
@@ -282,6 +283,7 @@ def outcome(battle: Battle) -> str:
 # --- moving pictures -----------------------------------------------------------------------------------------------
 
 
+@figure_settings()
 def write_animation(path: Path, recording: Recording, title: str) -> None:
     """Write a recording's battles, one after the other, as GIF or MP4 at the game's speed.
 
@@ -315,6 +317,7 @@ def write_animation(path: Path, recording: Recording, title: str) -> None:
         copy_file(film, path)
 
 
+@figure_settings()
 def draw_moment(env: BattleEnv) -> np.ndarray:
     """The first battle of an env as it is now, uint8 [height, width, 3]; the fallen are not shown."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -17,6 +17,7 @@ from dm2.backends import env_spec
 from dm2.config import SCRIPTED_POLICIES
 from dm2.evaluation import evaluate
 from dm2.maps import map_data
+from dm2.plotting import figure_settings
 from dm2.results import in_paper, paper_curve, summarise
 from dm2.scripted import scripted_policy
 from dm2.tables import read_csv
@@ -169,6 +170,7 @@ def lengths_and_losses(curves: pd.DataFrame, path: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
+@figure_settings()
 def scatter(table: pd.DataFrame, origin: str) -> Figure:
     """Published win rates (filled: median, bar over the range; hollow: the paper's) against ours, a colour per team.
 
