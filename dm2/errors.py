@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from dm2.output import Output
+from dm2.output import Output, speak_any_encoding
 
 
 class UserError(Exception):
@@ -17,6 +17,7 @@ class UserError(Exception):
 @contextmanager
 def report_errors() -> Iterator[None]:
     """Show an error that a user can mend as its message alone, and leave with exit code 1."""
+    speak_any_encoding()
     try:
         yield
     except UserError as error:

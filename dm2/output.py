@@ -62,3 +62,10 @@ class Output(io.TextIOBase):
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, stream.fileno())
             os.close(null)
+
+
+def speak_any_encoding() -> None:
+    """Let the standard streams show a character that their encoding lacks as its number instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

@@ -36,6 +36,18 @@ class PolicyFile:
     discriminators: Tensor | None
     """Parameters of all agents' discriminators, float32 [n_agents, ...]; None if the file holds none."""
 
+    def check_samples(self, option: str) -> None:
+        """Refuse to have its actions sampled, which `option` asks for, where they have no probabilities.
+
+        Raises:
+            UserError: so it is.
+        """
+        if ALGORITHMS[self.settings.algorithm].acts_by_epsilon:
+            raise UserError(
+                f"{option}: {self.path} is of {self.settings.algorithm}, which has no probabilities to sample from;"
+                " leave it out"
+            )
+
     def record(self) -> dict[str, Any]:
         """Where demonstrations of this policy come from, for their metadata."""
         return {

@@ -99,7 +99,12 @@ def _summary(summary: pd.DataFrame) -> str:
     headers += ["over training", "first at 50 %"]
     table = _table(headers, map(_summary_cells, summary.itertuples()))
     notes = ["Mean and sd over seeds; the end is the last 5 % of training.", *cut_short(summary)]
+    notes += [f"One seed has no interval and no sd: {alone}."] if (alone := _of_one_seed(summary)) else []
     return "\n".join([*(f"<p>{escape(note)}</p>" for note in notes), table])
+
+
+def _of_one_seed(summary: pd.DataFrame) -> str:
+    return ", ".join(f"{row.condition} on {row.map_name}" for row in summary.itertuples() if row.n_seeds == 1)
 
 
 def _summary_cells(row: Any) -> list[str]:
@@ -109,7 +114,7 @@ def _summary_cells(row: Any) -> list[str]:
         _Number(row.n_seeds),
         _Number(format_steps(row.env_steps)),
         _Number(_plus_minus(row.final_mean, row.final_sd)),
-        _Number(f"{row.final_iqm:.2f} [{row.final_iqm_low:.2f}, {row.final_iqm_high:.2f}]"),
+        _Number(_with_interval(row.final_iqm, row.final_iqm_low, row.final_iqm_high)),
         _Number(_plus_minus(row.auc_mean, row.auc_sd)),
         _Number("never" if pd.isna(row.steps_to_50pct) else format_steps(row.steps_to_50pct)),
     ]
@@ -156,6 +161,10 @@ def _comparison_cells(row: Any) -> list[str]:
         _Verdict(row.verdict),
         row.reason,
     ]
+
+
+def _with_interval(estimate: Any, low: Any, high: Any) -> str:
+    return f"{estimate:.2f}" if pd.isna(low) else f"{estimate:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def _plus_minus(mean: Any, sd: Any) -> str:

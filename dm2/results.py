@@ -273,7 +273,8 @@ def summarise(curves: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         `final` is the mean win rate of the last 5 % of training and `auc` the mean win rate over training, both over
-        the seeds' common part: mean, sd, and the interquartile mean with its 95 % bootstrap interval over seeds.
+        the seeds' common part: mean, sd, and the interquartile mean with its 95 % bootstrap interval over seeds; sd and
+        interval are empty where there is one seed.
         `steps_to_50pct` is the first env step at which the mean over seeds reaches 0.5, empty when it never does.
     """
     pairs = curves[["map_name", "condition"]].drop_duplicates().itertuples(index=False)
@@ -300,8 +301,9 @@ def _summary_row(curves: pd.DataFrame, map_name: str, condition: str) -> dict[st
         mean, sd = mean_and_sd(values)
         generator = stream(0, "summary", map_name, condition, name)
         interval = stratified_bootstrap([values], interquartile_mean, generator)
+        low, high = (interval.low, interval.high) if len(values) > 1 else (np.nan, np.nan)
         row |= {f"{name}_mean": float(mean), f"{name}_sd": float(sd), f"{name}_iqm": float(interval.estimate)}
-        row |= {f"{name}_iqm_low": float(interval.low), f"{name}_iqm_high": float(interval.high)}
+        row |= {f"{name}_iqm_low": float(low), f"{name}_iqm_high": float(high)}
     row["steps_to_50pct"] = steps_to_threshold(runs.env_steps, runs.win_rate.mean(axis=0))
     return row
 

@@ -8,7 +8,8 @@ import pandas as pd
 
 TEXT = frozenset(
     {
-        *("scale", "backend", "map_name", "map", "condition", "archive", "algorithm", "team", "seeds"),
+        *("scale", "backend", "map_name", "map", "condition", "archive", "algorithm", "team"),
+        *("seeds", "expert_seeds"),
         *("expert", "expert_seeds"),
         *("panel", "series", "figure", "paper_condition", "paper_figure", "quality"),
         *("claim", "sentence", "part", "statistic", "rule", "verdict", "reason"),

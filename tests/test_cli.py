@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +13,10 @@ from dm2 import cli
 from dm2.backends import env_spec
 from dm2.config import QuirkSettings, RunSettings
 from dm2.demonstrations import Demonstrations
+from dm2.experiments import Matrix, Run
 from dm2.ippo import IPPO
 from dm2.storage import save_tensors
-from dm2.training import run_identity
+from dm2.training import build_learner, run_identity
 
 CONFIG = str(Path(__file__).parent.parent / "config")
 STAGES = [
@@ -143,6 +145,32 @@ def test_impossible_evaluations_are_refused(
     shown = capsys.readouterr().err
     assert message in shown
     assert len(shown.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "option"), [(["evaluate"], "--sample"), (["watch", "--output", "x.html"], "--stochastic")]
+)
+def test_a_policy_without_probabilities_is_not_sampled_in_silence(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    command: list[str],
+    option: str,
+) -> None:
+    settings = Matrix.load(CONFIG, {"scale": "smoke"}).settings(Run("3m", "qmix", 1))
+    learner = build_learner(settings, env_spec("simulator", "3m"))
+    record = {"percent": 100, "env_steps": 0, "settings": settings.model_dump(mode="json")}
+    save_tensors(tmp_path / "100.safetensors", learner.policy_state(), kind="policy", metadata=record)
+    assert dm2_command(monkeypatch, *command, str(tmp_path / "100.safetensors"), option) == 1
+    shown = capsys.readouterr().err
+    assert f"{option}: {tmp_path}/100.safetensors is of qmix, which has no probabilities to sample from" in shown
+
+
+def test_help_is_shown_on_a_terminal_of_any_encoding() -> None:
+    command = [sys.executable, "-c", "from dm2.cli import main; main()", "--help"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii:strict"}
+    shown = subprocess.run(command, capture_output=True, check=True, env=environment).stdout.decode("ascii")
+    assert "Usage" in shown and "DM\\xb2" in shown
 
 
 def test_a_scripted_expert_is_sampled_and_takes_no_policy_files(

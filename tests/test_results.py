@@ -260,6 +260,12 @@ def test_summary_by_hand(tmp_path: Path) -> None:
     assert row["steps_to_50pct"] == 100
 
 
+def test_one_seed_has_no_interval(tmp_path: Path) -> None:
+    row = summarise(learning_curves([write_run(tmp_path)])).iloc[0]
+    assert (row["n_seeds"], row["final_iqm"]) == (1, 0.21)
+    assert row[["final_iqm_low", "final_iqm_high", "auc_iqm_low", "auc_iqm_high", "final_sd"]].isna().all()
+
+
 def test_tables_are_the_same_bytes_each_time_and_read_back(tmp_path: Path) -> None:
     for name in ("first", "second"):
         curves = learning_curves([write_run(tmp_path / name, seed=seed) for seed in (1, 2)])

@@ -26,7 +26,9 @@ def main(
     backend: Annotated[str | None, typer.Option(help="Engine that --policy plays on; by default simulator.")] = None,
     episodes: Annotated[int, typer.Option(help="Battles to play.", min=1)] = 320,
     seed: Annotated[int, typer.Option(help="Seed of the battles.", min=0)] = 0,
-    sample: Annotated[bool, typer.Option("--sample", help="Let IPPO sample its actions instead of the best.")] = False,
+    sample: Annotated[
+        bool, typer.Option("--sample", help="Let the policy sample its actions instead of the best.")
+    ] = False,
     threads: options.Threads = 1,
 ) -> None:
     """Play battles with a policy, greedily unless told otherwise, and print the statistics as JSON."""
@@ -66,7 +68,8 @@ def trained_player(path: Path, sample: bool, unwanted: dict[str, str | None]) ->
     """The policy of a file, on the map and engine of its run.
 
     Raises:
-        UserError: the file cannot be used, or options are given that only go without one.
+        UserError: the file cannot be used, its policy not be sampled from, or options are given that only go without
+            one.
     """
     from dm2.errors import UserError
     from dm2.policies import read_policy
@@ -75,6 +78,8 @@ def trained_player(path: Path, sample: bool, unwanted: dict[str, str | None]) ->
     if given:
         raise UserError(f"found the policy file {path} and {given[0]}, expected one of them; the file tells its map")
     found = read_policy(path, greedy=not sample)
+    if sample:
+        found.check_samples("--sample")
     run = found.settings
     return Player(found.policy, found.spec, run.backend, run.quirks.regeneration_pays, found.record())
 

@@ -108,16 +108,13 @@ def battles_of_run(
     Raises:
         UserError: the policy or its judges cannot be used, or it not be sampled from.
     """
-    from dm2.config import ALGORITHMS
     from dm2.policies import read_policy
     from dm2.watch import record_battles
 
     trained = read_policy(_policy_file(source), greedy=not stochastic, with_values=True)
     run = trained.settings
-    if stochastic and ALGORITHMS[run.algorithm].acts_by_epsilon:
-        raise UserError(
-            f"--stochastic: {source} is of {run.algorithm}, which has no probabilities to sample from; leave it out"
-        )
+    if stochastic:
+        trained.check_samples("--stochastic")
     title = f"{run.condition}, seed {run.seed}, {trained.percent} %{', sampled' if stochastic else ''}"
     recording, thoughts = record_battles(
         trained.policy,
