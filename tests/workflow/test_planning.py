@@ -9,6 +9,7 @@ import yaml
 from snakemake_run import REPOSITORY, snakemake
 
 from dm2.experiments import Matrix
+from dm2.file_locks import hold
 from dm2.plan import Throughput, costs
 
 
@@ -81,6 +82,18 @@ def test_an_expert_nobody_compares_is_trained_once(tmp_path: Path) -> None:
     done = snakemake(tmp_path, "--dry-run", "--quiet", "rules", "--config", "scale=smoke", runs)
     jobs = planned(done.stdout)
     assert (jobs["train_expert"], jobs["train_dm2"], jobs["sample_demonstrations"]) == (1, 2, 1)
+
+
+def test_what_another_snakemake_is_about_to_read_is_not_made_again(tmp_path: Path) -> None:
+    runs = ("--config", "scale=smoke", "runs={3m: [dm2_heuristic_demo]}")
+    archive = Matrix.load(REPOSITORY / "config", {"scale": "smoke", "runs": {"3m": ["dm2_heuristic_demo"]}})
+    (name,) = (f"results/smoke/demonstrations/3m/{name}.npz" for _, name in archive.demonstrations)
+    with hold(tmp_path / ".snakemake" / "dm2.locks", [], [name]):
+        done = snakemake(tmp_path, name, *runs)
+        assert done.returncode == 1
+        assert f"{name}: another process makes or reads it; wait for it, or stop it" in done.stdout
+        assert not (tmp_path / "results").exists()
+        assert snakemake(tmp_path, "--dry-run", name, *runs).returncode == 0
 
 
 def test_an_expert_that_nobody_trains_is_sampled_without_a_run(tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ from dm2.algorithms import run_digest
 from dm2.code_digest import code_digest
 from dm2.config import SettingsError, read_yaml
 from dm2.experiments import Matrix, Run, alternatives
+from dm2.file_locks import hold
 from dm2.plan import Throughput, plan_in_words
+from dm2.storage import StorageError
 
 # Jobs start the Python that runs Snakemake, whether or not its environment is activated; one of conda comes before it.
 os.environ.update(
@@ -63,6 +65,19 @@ wildcard_constraints:
     archive=alternatives(name for _, name in MATRIX.demonstrations),
     percent=alternatives(PERCENTS),
     figure=alternatives(FIGURES),
+
+
+LOCKS = []
+
+
+def hold_files():
+    """Keep other Snakemakes off the files that this one makes or reads, until it ends."""
+    made = map(str, workflow.persistence.all_outputfiles())
+    read = map(str, workflow.persistence.all_inputfiles())
+    try:
+        LOCKS.append(hold(Path(".snakemake", "dm2.locks"), made, read))
+    except StorageError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def run_of(wildcards):
