@@ -131,14 +131,15 @@ class _MachineCode(FunctionCache):
             return
         key = self._index_key(sig, data.codegen)
         content = dumps((key, data._reduce()))
+        reasons = []
         for place in places():
             try:
                 _write(place / self._file(key), content)
             except StorageError as error:
-                failure = error
+                reasons.append(f"{place}: {getattr(error.__cause__, 'strerror', error)}")
             else:
                 return
-        _warn(f"{place}: {getattr(failure.__cause__, 'strerror', failure)}")
+        _warn("; ".join(reasons))
 
     def flush(self) -> None:
         """Nothing: what is compiled again replaces what is there."""

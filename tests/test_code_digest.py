@@ -160,6 +160,14 @@ def test_the_viewers_page_is_data_of_the_module_that_fills_it() -> None:
     assert [path.name for path in subject._data_files("dm2.watch")] == ["viewer.html"]
 
 
+def test_every_data_file_of_the_package_counts_for_some_module() -> None:
+    root = Path(subject.__file__).parent
+    modules = [".".join(path.relative_to(root.parent).with_suffix("").parts) for path in root.rglob("*.py")]
+    counted = {file for module in modules for file in subject._data_files(module.removesuffix(".__init__"))}
+    data = {path for path in root.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc", ".nbc", ".nbi")}
+    assert data - counted == {root / "py.typed"}
+
+
 def test_unknown_module_is_refused(package: Path) -> None:
     with pytest.raises(ModuleNotFoundError, match=r"no module 'pkg\.stag'"):
         code_digest("pkg.stag")

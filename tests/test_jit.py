@@ -125,6 +125,13 @@ def test_nowhere_to_write_is_one_line_of_warning(package: Path, tmp_path: Path) 
     assert str(tmp_path / "taken") in warning and "NUMBA_CACHE_DIR" in warning
 
 
+def test_the_warning_names_every_place(package: Path, tmp_path: Path) -> None:
+    for taken in (package / "__pycache__", tmp_path / "home"):
+        taken.write_text("a file where the folder would be")
+    *_, warning = play(package, XDG_CACHE_HOME=str(tmp_path / "home"))
+    assert str(package / "__pycache__") in warning and str(tmp_path / "home") in warning
+
+
 def test_without_a_home_the_package_alone_is_tried(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_home() -> Path:
         raise RuntimeError("Could not determine home directory.")
