@@ -92,20 +92,27 @@ def near_random_team(env: BattleEnv, seed: int, epsilon_anneal_env_steps: int) -
     policy = JointPolicy(
         [QMIXPolicy(initial_parameters(spec, settings, generator), spec, epsilon_at(at, settings)) for at in moments]
     )
-    hidden = policy.initial_hidden(per_net)
-    last_actions = torch.full((_NETS * spec.n_agents, per_net), -1)
-
-    def by_net(array: np.ndarray) -> Tensor:
-        """[E, A, ...] to [nets * A, E / nets, ...]."""
-        return torch.from_numpy(array.copy()).unflatten(0, (_NETS, per_net)).transpose(1, 2).flatten(0, 1)
+    hidden = policy.initial_hidden(per_net)["hidden"].unflatten(0, (_NETS, spec.n_agents))  # [nets, A, battles, H]
+    last_actions = torch.full((_NETS, spec.n_agents, per_net), -1)
+    net = torch.arange(_NETS)[:, None]
 
     def act(env: BattleEnv) -> np.ndarray:
-        nonlocal hidden, last_actions
-        uniform = torch.from_numpy(generator.random(tuple(last_actions.shape), dtype=np.float32))
-        chosen = policy.act(by_net(env.obs), last_actions, by_net(env.avail_actions), hidden, uniform)
-        hidden, last_actions = chosen.hidden, chosen.actions
-        actions = last_actions.unflatten(0, (_NETS, spec.n_agents)).transpose(1, 2).flatten(0, 1)
-        return np.ascontiguousarray(actions.numpy())
+        active = torch.from_numpy(env.active.copy()).view(_NETS, per_net)
+        width = int(active.sum(dim=1).max())
+        columns = active.sort(dim=1, descending=True, stable=True).indices[:, :width]  # the battles that run come first
+        uniform = torch.from_numpy(generator.random((_NETS * spec.n_agents, width), dtype=np.float32))
+
+        def shown(array: np.ndarray) -> Tensor:
+            """[E, A, ...] to [nets * A, width, ...]."""
+            return torch.from_numpy(array).unflatten(0, (_NETS, per_net))[net, columns].transpose(1, 2).flatten(0, 1)
+
+        agents = torch.arange(spec.n_agents)[:, None]
+        at = net[..., None], agents, columns[:, None]
+        before = {"hidden": hidden[at].flatten(0, 1)}
+        chosen = policy.act(shown(env.obs), last_actions[at].flatten(0, 1), shown(env.avail_actions), before, uniform)
+        hidden[at] = chosen.hidden["hidden"].unflatten(0, (_NETS, spec.n_agents))
+        last_actions[at] = chosen.actions.unflatten(0, (_NETS, spec.n_agents))
+        return np.ascontiguousarray(last_actions.transpose(1, 2).flatten(0, 1).numpy())
 
     return act
 

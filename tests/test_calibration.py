@@ -66,8 +66,8 @@ def test_random_and_stopping_teams_fare_as_in_the_real_game(table: pd.DataFrame)
 
 def test_random_play_is_as_near_as_the_certificate_says(table: pd.DataFrame) -> None:
     rms = nearness(table).set_index(["quantity", "role"]).root_mean_square
-    assert rms["length", "all"] < 0.08
-    assert rms["raw_reward", "all"] < 0.09
+    assert rms["length", "all"] < 0.1
+    assert rms["raw_reward", "all"] < 0.1
     assert rms["dead_allies", "all"] < 0.05
 
 

@@ -41,6 +41,7 @@ def main(
 ) -> None:
     """Set random, passive, walking, heuristic and trained teams and duels beside what is known of them."""
     from dm2 import win_rates
+    from dm2.backends import env_spec
     from dm2.battle.duels import measure
     from dm2.calibration import assumptions, beside_logs, nearness, walk
     from dm2.figures import save
@@ -55,7 +56,7 @@ def main(
     tables = {
         "calibration": certificate,
         "nearness": nearness(certificate),
-        "assumptions": assumptions(logs, battles, seed),
+        "assumptions": assumptions(logs, battles // 4, seed),
         "walk": walk(logs),
         "duels": measure(),
         "win_rates": rates,
@@ -68,7 +69,9 @@ def main(
         "lengths_and_losses": win_rates.lengths_and_losses(learned, logs / "real_battles_length_by_win_rate.csv"),
     }
     output.mkdir(parents=True, exist_ok=True)
-    origin = f"{engine_name(learned.backend.iloc[0])}, scale {learned.scale.iloc[0]}"
+    trained, scripted = engine_name(learned.backend.iloc[0]), engine_name(env_spec("simulator", "3m").backend)
+    engines = trained if trained == scripted else f"{trained} (trained),\n{scripted} (scripted)"
+    origin = f"{engines}, scale {learned.scale.iloc[0]}"
     save(win_rates.scatter(rates, origin), output / "win_rates")
     for name, table in tables.items():
         text = markdown_table(table, FORMATS.get(name, {}) | WHOLE)
