@@ -16,17 +16,27 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from dm2.errors import UserError
 from dm2.storage import atomic_write
 
+
+def _no_truth_value(value: Any) -> Any:
+    """Refuse `yes`, which is True in a YAML file and would count as 1."""
+    if isinstance(value, bool):
+        raise ValueError(f"found {value}, expected a number")
+    return value
+
+
+_Number = BeforeValidator(_no_truth_value)
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Percent = Annotated[int, Field(ge=1, le=100)]
-Probability = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[float, Field(gt=0.0)]
-Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**63), _Number]
+Percent = Annotated[int, Field(ge=1, le=100), _Number]
+Probability = Annotated[float, Field(ge=0.0, le=1.0), _Number]
+Positive = Annotated[float, Field(gt=0.0), _Number]
+NotNegative = Annotated[float, Field(ge=0.0), _Number]
+Count = Annotated[int, Field(ge=1), _Number]
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 200
@@ -231,7 +241,7 @@ class IPPOSettings(AlgorithmSettings):
     """Adam's step size, for actors and critics alike."""
     adam_epsilon: Positive = 1e-5
     """Adam's epsilon."""
-    entropy_coefficient: float = Field(default=0.01, ge=0.0)
+    entropy_coefficient: NotNegative = 0.01
     """Weight of the entropy bonus."""
     value_loss_coefficient: Positive = 0.5
     """Weight of the value loss."""
@@ -256,7 +266,7 @@ class DiscriminatorSettings(Settings):
     """Expert episodes and own episodes per gradient step, drawn without replacement."""
     learning_rate: Positive = 1e-3
     """Adam's step size."""
-    gradient_penalty: float = Field(default=10.0, ge=0.0)
+    gradient_penalty: NotNegative = 10.0
     """Weight of (||grad logit|| - 1)^2 between expert and own rows."""
     hidden_size: Count = 64
     """Units in each of the two tanh layers."""
@@ -339,7 +349,7 @@ class RMAPPOSettings(AlgorithmSettings):
     """Adam's step size, for actor and critic alike."""
     adam_epsilon: Positive = 1e-5
     """Adam's epsilon."""
-    entropy_coefficient: float = Field(default=0.01, ge=0.0)
+    entropy_coefficient: NotNegative = 0.01
     """Weight of the entropy bonus."""
     value_loss_coefficient: Positive = 1.0
     """Weight of the value loss."""
@@ -415,7 +425,7 @@ class CloningSettings(Settings):
     """Passes over the demonstrations, at most."""
     patience: Count = 5
     """Passes in a row without a better held-out cross-entropy after which an agent stops."""
-    held_out: float = Field(default=0.1, gt=0.0, lt=1.0)
+    held_out: Annotated[float, Field(gt=0.0, lt=1.0), _Number] = 0.1
     """Share of each agent's episodes kept apart to decide when to stop; at least one episode."""
     batch_episodes: Count = 32
     """Episodes per gradient step."""

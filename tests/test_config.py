@@ -19,7 +19,8 @@ from dm2.config import (
     SettingsError,
     read_yaml,
 )
-from dm2.experiments import DemonstrationSettings, Scale
+from dm2.experiments import DemonstrationSettings, ExperimentsFile, Scale
+from dm2.maps import MapData, UnitData
 
 MATCHING = {"reward": "mixed", "discriminator": {}, "demonstrations": {"expert": "ippo"}}
 
@@ -60,8 +61,9 @@ def test_written_settings_are_read_back_equal(tmp_path: Path) -> None:
 )
 def test_no_bytes_pass_as_settings(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "settings.yaml").write_bytes(content)
-    with pytest.raises(SettingsError, match=r"settings.yaml: "):
-        RunSettings.from_yaml(tmp_path / "settings.yaml")
+    for model in (RunSettings, Scale, ExperimentsFile, DemonstrationSettings, MapData, UnitData):
+        with pytest.raises(SettingsError, match=r"settings.yaml: "):
+            model.from_yaml(tmp_path / "settings.yaml")
 
 
 def test_yaml_that_stands_for_gigabytes_makes_a_short_error(tmp_path: Path) -> None:
@@ -124,6 +126,22 @@ def test_yaml_that_all_understand_alike_is_read(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"none.yaml: cannot be read"):
         RunSettings.from_yaml(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"seed": True}, "seed"),
+        ({"env_steps": True}, "env_steps"),
+        ({"policy_percents": [True, 100]}, "policy_percents.0"),
+        ({"ippo": {"gamma": True}}, "ippo.gamma"),
+        ({"ippo": {"learning_rate": True}}, "ippo.learning_rate"),
+        ({"ippo": {"entropy_coefficient": False}}, "ippo.entropy_coefficient"),
+    ],
+)
+def test_a_truth_value_is_no_number(changes: dict[str, Any], where: str) -> None:
+    """A YAML file's `yes` is one, which would count as 1; on the command line it is a text, and refused."""
+    assert re.search(rf"settings.yaml: {re.escape(where)}: found (True|False), expected a number", refused(**changes))
 
 
 @pytest.mark.parametrize("name", ["../3m", "a/b", "..", "/etc", "a\n", "a\0", "", "a b", "~"])
