@@ -24,6 +24,7 @@ from dm2.scripts import (
     record_battles,
     sample_demonstrations,
     show_settings,
+    stand_in,
     train,
     watch,
     write_report,
@@ -50,6 +51,7 @@ app.command("figure")(draw_figure.main)
 app.command("figures")(draw_figures.main)
 app.command("export")(export_curves.main)
 app.command("report")(write_report.main)
+app.add_typer(stand_in.app, name="stand-in")
 
 
 def _show_version(wanted: bool) -> None:

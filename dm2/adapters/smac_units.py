@@ -120,9 +120,10 @@ class Frame(NamedTuple):
 
     def units(self, types: UnitTypes) -> list[Unit]:
         """All units, agents first."""
-        return [self._unit(types, u) for u in range(len(self.x))]
+        return [self.unit(types, u) for u in range(len(self.x))]
 
-    def _unit(self, types: UnitTypes, u: int) -> Unit:
+    def unit(self, types: UnitTypes, u: int) -> Unit:
+        """One unit."""
         record, kind, ally = self.records[u], types.kinds[u], u < types.n_agents
         heals = types.max_energy[u] > 0
         spare = max(float(record["cooldown"]), 0.0)  # of a healer: its energy

@@ -17,6 +17,7 @@ from dm2.errors import UserError
 
 EXECUTABLE = "SC2_x64"
 MAP_FOLDER = Path("Maps", "SMAC_Maps")
+STAND_IN_MARK = "dm2_stand_in.txt"  # beside Versions where dm2's own program is in the game's place
 SMAC_SOURCE = "git+https://github.com/oxwhirl/smac.git@d6aab33"
 PROTOCOL_VERSION = "5.0.17.98310.0"
 _IMPORT_SECONDS = 120
@@ -59,10 +60,17 @@ def game_builds() -> list[int]:
     return sorted(int(number) for number in numbers if number.isdigit())
 
 
+def is_stand_in() -> bool:
+    """Whether the game is dm2's stand-in (dm2.adapters.stand_in), not StarCraft II."""
+    return (game_folder() / STAND_IN_MARK).is_file()
+
+
 def game() -> Finding:
     """The game's executable."""
     folder, builds = game_folder(), game_builds()
     source = "SC2PATH" if "SC2PATH" in os.environ else "SC2PATH is not set"
+    if builds and is_stand_in():
+        return Finding("game", True, f"dm2's stand-in in {folder} ({source}): the simulator, not StarCraft II")
     if builds:
         return Finding("game", True, f"build {builds[-1]} in {folder} ({source})")
     mend = "unpack Blizzard's Linux package (github.com/Blizzard/s2client-proto) and set SC2PATH to its folder"

@@ -26,7 +26,7 @@ from functools import cache
 import numpy as np
 
 from dm2.backends import EnvSpec, check_actions
-from dm2.backends.installation import game_builds, require_installation
+from dm2.backends.installation import game_builds, is_stand_in, require_installation
 from dm2.backends.starcraft2_worker import DIFFICULTY, RESET, Played, import_smac, serve
 from dm2.errors import UserError
 from dm2.randomness import stream
@@ -34,7 +34,7 @@ from dm2.randomness import stream
 MAX_FAILURES = 3
 ANSWER_SECONDS = 300.0  # pysc2 itself waits up to two minutes for the game
 CLOSE_SECONDS = 10.0
-LOG_TAIL_LINES = 20
+LOG_TAIL_LINES = 60  # SMAC's and pysc2's traceback alone takes more than 20
 
 _log = logging.getLogger(__name__)
 
@@ -69,8 +69,17 @@ def starcraft2_spec(map_name: str) -> EnvSpec:
         obs_size=info["obs_shape"],
         state_size=info["state_shape"],
         episode_limit=info["episode_limit"],
-        backend=f"StarCraft II (build {game_builds()[-1]}, difficulty {DIFFICULTY})",
+        backend=_engine(map_name),
     )
+
+
+def _engine(map_name: str) -> str:
+    """What plays, as results name it."""
+    if not is_stand_in():
+        return f"StarCraft II (build {game_builds()[-1]}, difficulty {DIFFICULTY})"
+    from dm2.battle import simulator_spec
+
+    return f"{simulator_spec(map_name).backend} behind SMAC"
 
 
 class Game:
