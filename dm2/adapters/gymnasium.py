@@ -129,29 +129,28 @@ class BattleVectorEnv(gymnasium.vector.VectorEnv[Observation, np.ndarray, np.nda
         """
         env, mode = self._env, self.autoreset_mode
         chosen = whole_actions(actions, 2)
-        ended_before = ~env.active
-        if mode is AutoresetMode.SAME_STEP or not ended_before.any():
+        told = np.ones(self.num_envs, dtype=bool)
+        if mode is AutoresetMode.SAME_STEP or env.active.all():
             env.step(chosen)
-            started = np.zeros(self.num_envs, dtype=bool)
         elif mode is AutoresetMode.DISABLED:
-            over = np.flatnonzero(ended_before).tolist()
+            over = np.flatnonzero(~env.active).tolist()
             raise RuntimeError(f"battles {over} have ended: call reset() with reset_mask")
         else:
-            started = self._step_and_start(chosen, ended_before)
-        infos = self._infos(~started)
+            told = env.active.copy()
+            self._step_and_start(chosen, ~told)
+        infos = self._infos(told)
         ended = env.terminated | env.truncated
         if mode is AutoresetMode.SAME_STEP and ended.any():
             infos |= self._finals(ended)
         return self._observe(), env.reward.astype(np.float64), env.terminated.copy(), env.truncated.copy(), infos
 
-    def _step_and_start(self, actions: np.ndarray, ended: np.ndarray) -> np.ndarray:
-        """Play those that run and start the next battles of those that have ended; returns which."""
+    def _step_and_start(self, actions: np.ndarray, ended: np.ndarray) -> None:
+        """Play those that run, and start the next battles of those that have ended."""
         if self._env.active.any():
             self._env.step(actions)
         elif not self._episodes[0]:
             raise RuntimeError("no battle was started: call reset() before step()")
         self._start(ended)
-        return ended
 
     def state(self) -> np.ndarray:
         """The global state of every battle, float32 [E, state_size]."""
@@ -161,10 +160,10 @@ class BattleVectorEnv(gymnasium.vector.VectorEnv[Observation, np.ndarray, np.nda
         return {"observation": self._env.obs.copy(), "action_mask": self._env.avail_actions.astype(np.int8)}
 
     def _infos(self, told: np.ndarray) -> dict[str, Any]:
+        """What the steps brought where it is told, and 0 elsewhere, with a mask of their own for each."""
         infos: dict[str, Any] = {}
         for name in OUTCOMES:
-            infos[name], infos[f"_{name}"] = getattr(self._env, name).copy(), told.copy()
-            infos[name][~told] = 0
+            infos[name], infos[f"_{name}"] = getattr(self._env, name) * told, told.copy()
         return infos
 
     def _finals(self, ended: np.ndarray) -> dict[str, Any]:

@@ -363,20 +363,19 @@ class StarCraft2Env(MultiAgentEnv):
         self.last_action = self._one_hot[given[0]]
         self._previous_frame, self._frame = self._frame, Frame.of(env.battles, self._frame)
         self._episode_steps += 1
-        terminated, timeout = not env.active[0], bool(env.truncated[0])
+        terminated, timeout, won = not env.active[0], bool(env.truncated[0]), bool(env.battle_won[0])
         info: Info = {
-            "battle_won": bool(env.battle_won[0]),
+            "battle_won": won,
             "dead_allies": int(env.dead_allies[0]),
             "dead_enemies": int(env.dead_enemies[0]),
         }
         if timeout and self.continuing_episode:
             info["episode_limit"] = True
-        self.win_counted = bool(env.battle_won[0])
-        self.defeat_counted = self._is_lost()
+        self.win_counted, self.defeat_counted = won, terminated and self._is_lost()
         self.battles_game += terminated
         self.battles_won += self.win_counted
         self.timeouts += timeout
-        self.reward = self._reward()
+        self.reward = self._reward(won, self.defeat_counted)
         return self.reward, terminated, info
 
     def _is_lost(self) -> bool:
@@ -385,8 +384,7 @@ class StarCraft2Env(MultiAgentEnv):
         undecided = env.dead_enemies[0] == self.n_enemies and not env.world.rules[0]["has_healers"]
         return bool(env.terminated[0]) and not env.battle_won[0] and not undecided
 
-    def _reward(self) -> float:
-        won, lost = bool(self._env.battle_won[0]), self._is_lost()
+    def _reward(self, won: bool, lost: bool) -> float:
         if self.reward_sparse:
             points = float(won) - float(lost)
         elif self.reward_only_positive and self.reward_death_value == REWARD_DEATH_VALUE:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dm2.adapters.smac_maps import allied_types, enemy_type
-from dm2.battle.kernel import Battles
+from dm2.battle.kernel import UNIT, Battles
 from dm2.battle.scenario import map_data, unit_data
 from dm2.battle.world import World
 from dm2.recording import unit_names
@@ -101,11 +101,11 @@ class Frame(NamedTuple):
     @classmethod
     def of(cls, battles: Battles, before: Frame | None) -> Frame:
         """A copy of the first battle's units; `before` knows where the dead fell."""
-        x, y, records = battles.x[0].copy(), battles.y[0].copy(), battles.units[0].copy()
-        if before is not None:
-            dead = ~records["alive"]
-            np.copyto(x, before.x, where=dead)
-            np.copyto(y, before.y, where=dead)
+        x, y = battles.x[0].copy(), battles.y[0].copy()
+        records = np.frombuffer(battles.units[0].tobytes(), dtype=UNIT)  # copy() goes field by field, 50 times as slow
+        if before is not None and not (alive := records["alive"]).all():
+            np.copyto(x, before.x, where=~alive)
+            np.copyto(y, before.y, where=~alive)
         return cls(x, y, records)
 
     @property

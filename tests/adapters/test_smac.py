@@ -223,7 +223,7 @@ def outcome(battle_won: bool, **options: Any) -> float:
     status = env._env.battles.status
     status["won"], status["terminated"], status["reward"] = battle_won, True, 200 / 365 * 20 if battle_won else 0.0
     status["dead_enemies"] = 3 if battle_won else 0
-    return env._reward()
+    return env._reward(battle_won, not battle_won)
 
 
 def test_reward_options() -> None:
