@@ -169,9 +169,9 @@ class BattleVectorEnv(gymnasium.vector.VectorEnv[Observation, np.ndarray, np.nda
     def _finals(self, ended: np.ndarray) -> dict[str, Any]:
         """The last observations of the battles that ended, an object array, and their infos, both as in Gymnasium."""
         final = np.full(self.num_envs, None, dtype=object)
-        for battle in np.flatnonzero(ended):
-            obs = self._env.final_obs[battle].copy()
-            final[battle] = {"observation": obs, "action_mask": self._mask_told_by(obs)}
+        last = self._env.final_obs[ended]
+        for battle, obs, mask in zip(np.flatnonzero(ended), last, self._masks_told_by(last), strict=True):
+            final[battle] = {"observation": obs, "action_mask": mask}
         return {
             "final_obs": final,
             "_final_obs": ended.copy(),
@@ -179,13 +179,13 @@ class BattleVectorEnv(gymnasium.vector.VectorEnv[Observation, np.ndarray, np.nda
             "_final_info": ended.copy(),
         }
 
-    def _mask_told_by(self, obs: np.ndarray) -> np.ndarray:
-        """Available actions as the observations [A, obs_size] themselves tell them, int8 [A, n_actions].
+    def _masks_told_by(self, obs: np.ndarray) -> np.ndarray:
+        """Available actions as observations [k, A, obs_size] themselves tell them, int8 [k, A, n_actions].
 
         An observation begins with the four moves; each enemy's numbers begin with whether it can be attacked.
         """
         spec, rules = self._env.spec, self._env.world.rules[0]
         per_enemy = 5 + int(rules["enemies_have_shields"]) + int(rules["n_types"])
-        alive = obs.any(axis=1, keepdims=True)
-        attacks = obs[:, 4 : 4 + spec.n_enemies * per_enemy : per_enemy]
-        return np.concatenate([~alive, alive, obs[:, :4], attacks], axis=1).astype(np.int8)
+        alive = obs.any(axis=-1, keepdims=True)
+        attacks = obs[..., 4 : 4 + spec.n_enemies * per_enemy : per_enemy]
+        return np.concatenate([~alive, alive, obs[..., :4], attacks], axis=-1).astype(np.int8)
