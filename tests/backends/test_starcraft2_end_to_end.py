@@ -1,5 +1,6 @@
 """Backend starcraft2 end to end: worker, pysc2 and the game's protocol, with the stand-in in the game's place."""
 
+import contextlib
 import logging
 import os
 import signal
@@ -45,8 +46,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def games() -> list[psutil.Process]:
     """The stand-ins that run below this process."""
-    below = psutil.Process().children(recursive=True)
-    return [one for one in below if "dm2.adapters.stand_in.server" in one.cmdline()]
+    found = []
+    for one in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+            if "dm2.adapters.stand_in.server" in one.cmdline():
+                found.append(one)
+    return found
 
 
 def wait_until_gone(game: psutil.Process) -> None:
