@@ -280,7 +280,8 @@ def play(learner: Any, settings: Any, env_steps: int, first_episode: int, spent:
         numbers = np.arange(episode, episode + battles)
         generator = stream(settings.seed, "policy", episode)
         started = time.process_time()
-        episodes = collect(env, learner.policy(), numbers, generator, keep_state=learner.keeps_state)
+        needs = {"keep_state": learner.keeps_state, "act_at_end": learner.acts_at_end}
+        episodes = collect(env, learner.policy(), numbers, generator, **needs)
         collected = time.process_time()
         learner.learn(episodes)
         if spent is not None:

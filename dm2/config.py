@@ -179,9 +179,12 @@ class QuirkSettings(Settings):
     """What the paper's code does and a textbook would not; each can change a result, each is a switch."""
 
     absorbing_zeros: bool = True
-    """Padding and the steps after death count as an absorbing zero state in rewards, GAE, discriminator and critic."""
+    """Padding and the steps after death count as an absorbing zero state in rewards, GAE, discriminator and critic, and
+    an episode's final observation is one more row of all losses."""
     first_action_leak: bool = False
     """In training, the last-action input at t = 0 is the action about to be scored (rollouts see zeros)."""
+    last_episode_left_out: bool = False
+    """The last episode of each batch takes part in the advantages' mean and deviation, not in PPO's losses."""
     regeneration_pays: bool = True
     """The reward counts the absolute change of enemy shields, so that their regeneration pays too."""
     one_sided_huber: bool = False
@@ -533,6 +536,15 @@ class RunSettings(Settings):
                     f"discriminator.batch_episodes: found {batch}, more than {name} ({episodes}), from which they are"
                     " drawn; lower the one or raise the other"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _an_episode_is_left(self) -> Self:
+        if self.ippo is not None and self.quirks.last_episode_left_out and self.ippo.episodes_per_update < 2:
+            raise ValueError(
+                "quirks.last_episode_left_out: found true with ippo.episodes_per_update 1, expected 2 episodes or more:"
+                " the last one is not learned from"
+            )
         return self
 
     @model_validator(mode="after")

@@ -12,9 +12,10 @@ of an observation, or of an observation and the number of the action taken. It m
 where row k of the mixture is alpha_k expert_k + (1 - alpha_k) own_k, alpha uniform in [0, 1). The reward it pays is
 log D - log(1 - D) with D = sigmoid(logit), which is the logit itself.
 
-Quirk 1 of the paper's code (absorbing zeros): episodes go on with zero rows until the episode limit, and the rows of a
-dead agent are zeros too; all of these take part. They are one and the same row, so `dm2.discriminator_kernels` computes
-it once, weighted. `padded_loss` is the same loss in plain terms; the tests compare the gradients.
+Quirk 1 of the paper's code (absorbing zeros): an episode of L steps has a row more, the final observation, and goes on
+with zero rows until it has one row more than the episode limit; the rows of a dead agent are zeros too. All of these
+take part. Zero rows are one and the same row, so `dm2.discriminator_kernels` computes it once, weighted. `padded_loss`
+is the same loss in plain terms; the tests compare the gradients.
 """
 
 from __future__ import annotations
@@ -59,18 +60,35 @@ def inputs(obs: Tensor, actions: Tensor, kind: str) -> Tensor:
     return torch.cat((obs, actions[..., None].to(obs.dtype)), dim=-1) if kind == "state_action" else obs
 
 
-def own_rows(episodes: Episodes, kind: str) -> list[EpisodeRows]:
-    """The rows of played episodes, per agent."""
-    rows = inputs(episodes.obs, episodes.actions, kind).numpy()
-    return [episode_rows(agent, episodes.starts.numpy()) for agent in rows]
+def own_rows(episodes: Episodes, kind: str, terminal: bool) -> list[EpisodeRows]:
+    """The rows of played episodes, per agent, with the terminal rows or without."""
+    rows, starts = inputs(episodes.obs, episodes.actions, kind).numpy(), episodes.starts.numpy()
+    if not terminal:
+        return [episode_rows(agent, starts) for agent in rows]
+    assert episodes.final_actions is not None  # asked for by the learner's acts_at_end
+    final = inputs(episodes.final_obs, episodes.final_actions, kind).numpy()
+    return [with_terminal_rows(agent, own, starts) for agent, own in zip(rows, final, strict=True)]
 
 
-def demonstration_rows(demonstrations: Demonstrations, kind: str) -> list[EpisodeRows]:
-    """The rows of demonstrations, per agent."""
-    return [
-        episode_rows(inputs(torch.from_numpy(a.obs), torch.from_numpy(a.actions), kind).numpy(), a.starts)
-        for a in demonstrations.agents
-    ]
+def demonstration_rows(demonstrations: Demonstrations, kind: str, terminal: bool) -> list[EpisodeRows]:
+    """The rows of demonstrations, per agent, with the terminal rows or without."""
+    found = []
+    for agent in demonstrations.agents:
+        rows = inputs(torch.from_numpy(agent.obs), torch.from_numpy(agent.actions), kind).numpy()
+        final = inputs(torch.from_numpy(agent.final_obs), torch.from_numpy(agent.final_actions), kind).numpy()
+        found.append(with_terminal_rows(rows, final, agent.starts) if terminal else episode_rows(rows, agent.starts))
+    return found
+
+
+def with_terminal_rows(rows: np.ndarray, final: np.ndarray, starts: np.ndarray) -> EpisodeRows:
+    """One learner's episodes, each with a row more at its end.
+
+    Args:
+        rows: of all steps played, [rows, input_size].
+        final: of the final observations, [episodes, input_size].
+        starts: first row of each episode and the number of rows at the end, int64 [episodes + 1].
+    """
+    return episode_rows(np.insert(rows, starts[1:], final, axis=0), starts + np.arange(len(starts)))
 
 
 def logits(net: Parameters, x: Tensor) -> Tensor:
@@ -143,6 +161,7 @@ class Discriminator:
     def __init__(self, spec: EnvSpec, settings: DiscriminatorSettings, quirks: QuirkSettings, seed: int) -> None:
         self.spec, self.settings, self.quirks, self.seed = spec, settings, quirks, seed
         self.input_size = input_size(spec.obs_size, settings.input)
+        self.rows_per_episode = spec.episode_limit + quirks.absorbing_zeros  # the terminal row is one more
         self.updates = 0
         shapes = parameter_shapes(self.input_size, settings.hidden_size)
         initial = np.stack([self._initial(agent) for agent in range(spec.n_agents)])
@@ -159,7 +178,7 @@ class Discriminator:
             self.input_size,
             self.settings.hidden_size,
             self.settings.batch_episodes,
-            self.spec.episode_limit,
+            self.rows_per_episode,
             self.settings.gradient_penalty,
             self.quirks.absorbing_zeros,
         )
@@ -218,21 +237,25 @@ class Discriminator:
             yield (
                 generator.choice(len(expert.steps), batch, replace=False),
                 generator.choice(len(own.steps), batch, replace=False),
-                generator.random((batch, self.spec.episode_limit), dtype=np.float32),
+                generator.random((batch, self.rows_per_episode), dtype=np.float32),
             )
 
-    def logits(self, own: Episodes) -> tuple[Tensor, Tensor]:
-        """The reward of every step, and of a padded step.
+    def logits(self, obs: Tensor, actions: Tensor) -> Tensor:
+        """The reward of each row.
 
         Args:
-            own: episodes.
+            obs: [agents, rows, obs_size].
+            actions: int64 [agents, rows].
 
         Returns:
-            logit of each row, [agents, rows], and of the zero row, [agents].
+            [agents, rows].
         """
-        x = inputs(own.obs, own.actions, self.settings.input)
-        zero = x.new_zeros(self.spec.n_agents, 1, self.input_size)
-        return logits(self.net, x), logits(self.net, zero)[:, 0]
+        return logits(self.net, inputs(obs, actions, self.settings.input))
+
+    def zero_logit(self) -> Tensor:
+        """The reward of a padded row, [agents]."""
+        zero = self.flat.new_zeros(self.spec.n_agents, 1, self.input_size)
+        return logits(self.net, zero)[:, 0].detach()
 
     def state(self) -> dict[str, Tensor]:
         """Parameters, Adam's moments and the number of updates."""
@@ -301,7 +324,7 @@ def update_by_plain_loss(
     runs = zip(discriminators, experts, owns, strict=True)
     minibatches = [draws for one, expert, own in runs for draws in one.minibatches(expert, own)]
     expert_rows, own_rows = (
-        StackedRows([rows for run in each for rows in run], first.input_size, first.spec.episode_limit, device)
+        StackedRows([rows for run in each for rows in run], first.input_size, first.rows_per_episode, device)
         for each in (experts, owns)
     )
     sums = torch.zeros(5, len(minibatches), dtype=torch.float64, device=device)
@@ -331,19 +354,19 @@ class StackedRows:
     Args:
         learners: episodes of each.
         input_size: numbers of a row.
-        episode_limit: T, steps to which an episode goes on, with zeros.
+        rows_per_episode: rows to which an episode goes on, with zeros.
         device: where the rows are put.
     """
 
     def __init__(
-        self, learners: Sequence[EpisodeRows], input_size: int, episode_limit: int, device: torch.device
+        self, learners: Sequence[EpisodeRows], input_size: int, rows_per_episode: int, device: torch.device
     ) -> None:
         before = np.cumsum([0, *(len(learner.rows) for learner in learners[:-1])])
         zero_row = np.zeros_like(learners[0].rows[:1])
         rows = np.concatenate([*(learner.rows for learner in learners), zero_row])
         self.rows = torch.from_numpy(rows[:, :input_size]).to(device)
         self.starts = [learner.starts + first for learner, first in zip(learners, before, strict=True)]
-        self.step = torch.arange(episode_limit, device=device)
+        self.step = torch.arange(rows_per_episode, device=device)
 
     def take(self, episodes: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
         """Some episodes of each learner.
@@ -352,12 +375,15 @@ class StackedRows:
             episodes: their numbers, int64 [batch] for each learner.
 
         Returns:
-            Rows [learners, batch * T, input_size], and True where they are no zeros behind an episode's end.
+            Rows [learners, batch * rows_per_episode, input_size], and True where they are no zeros behind an episode's
+            end.
         """
         pairs = list(zip(self.starts, episodes, strict=True))
         first = np.stack([starts[ids] for starts, ids in pairs])
         end = np.stack([starts[ids + 1] for starts, ids in pairs])
-        rows = torch.from_numpy(first).to(self.rows.device)[..., None] + self.step  # [learners, batch, T]
+        rows = (
+            torch.from_numpy(first).to(self.rows.device)[..., None] + self.step
+        )  # [learners, batch, rows_per_episode]
         filled = rows < torch.from_numpy(end).to(self.rows.device)[..., None]
         zero_row = len(self.rows) - 1
         return self.rows[rows.where(filled, zero_row).flatten(1)], filled.flatten(1)

@@ -148,7 +148,7 @@ def _gather(
         own_rows: like expert_rows.
         own_starts: like expert_starts.
         own_ids: own episodes; number i pairs with expert episode i, step t with step t.
-        alpha: the expert's share in each mixture, [n, episode_limit].
+        alpha: the expert's share in each mixture, [n, rows_per_episode].
         absorbing: an episode that is over goes on with zero rows; otherwise only pairs of two rows are mixed.
         x: output, [>= rows, columns].
         pair_expert: output, the expert's row of x in each pair, int64 [>= pairs].
@@ -362,9 +362,9 @@ class GradientEngine:
         input_size: columns of an input that are not padding.
         hidden_size: units per layer.
         batch_episodes: expert episodes, and own episodes, per step.
-        episode_limit: steps of an episode, the absorbing zero rows at its end included.
+        rows_per_episode: rows of an episode, the absorbing zero rows at its end included.
         gradient_penalty: weight of the gradient penalty.
-        absorbing_zeros: an episode that is over goes on with zero rows until the episode limit.
+        absorbing_zeros: an episode that is over goes on with zero rows until it has so many.
         dtype: of parameters and inputs.
     """
 
@@ -373,7 +373,7 @@ class GradientEngine:
         input_size: int,
         hidden_size: int,
         batch_episodes: int,
-        episode_limit: int,
+        rows_per_episode: int,
         gradient_penalty: float,
         absorbing_zeros: bool,
         dtype: torch.dtype = torch.float32,
@@ -382,8 +382,8 @@ class GradientEngine:
         self.gradient_penalty = gradient_penalty
         self.absorbing_zeros = absorbing_zeros
         columns = _columns(input_size)
-        pairs = batch_episodes * (episode_limit + 1)  # and a pair of zero rows per block
-        rows = 2 * batch_episodes * episode_limit + 1
+        pairs = batch_episodes * (rows_per_episode + 1)  # and a pair of zero rows per block
+        rows = 2 * batch_episodes * rows_per_episode + 1
         sizes: dict[str, tuple[int, ...]] = {"x": (rows, columns), "w1_bar": (hidden_size, columns), "weights": (5,)}
         sizes |= {name: (rows, hidden_size) for name in ("a1", "a1_bar")}
         sizes |= {name: (rows + pairs, hidden_size) for name in ("h1", "a2", "h1_bar")}
@@ -412,7 +412,7 @@ class GradientEngine:
             expert_ids: episodes drawn, int64 [batch].
             own: the learner's own rows.
             own_ids: episodes drawn, int64 [batch]; number i pairs with expert episode i.
-            alpha: the expert's share in the mixture of each pair of rows, [batch, episode_limit].
+            alpha: the expert's share in the mixture of each pair of rows, [batch, rows_per_episode].
             gradient: output, overwritten.
 
         Returns:

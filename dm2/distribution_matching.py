@@ -9,8 +9,8 @@ update of every agent i:
     4. update policy and critic by PPO on r_i (`dm2.ippo`)
 
 With the reward `gail` the agent gets logit_i alone, without c, as in the paper's code: PPO normalises advantages, so c
-would only scale what the critic has to learn. Under the quirk `absorbing_zeros` the padded steps pay too: what the
-discriminator says of the zero row, and nothing from the environment.
+would only scale what the critic has to learn. Under the quirk `absorbing_zeros` the terminal row and the padded rows
+pay too: what the discriminator says of the final observation and of the zero row, and nothing from the environment.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dm2.config import RunSettings, SettingsError
 from dm2.demonstrations import Demonstrations, check_demonstrations
 from dm2.discriminator import Discriminator, demonstration_rows, own_rows
 from dm2.discriminator_kernels import EpisodeRows
-from dm2.ippo import IPPO, Batch, IPPOPolicy
+from dm2.ippo import IPPO, Batch, IPPOPolicy, Rewards
 from dm2.nets import entries_of
 from dm2.rollout import Episodes
 
@@ -72,12 +72,18 @@ class DistributionMatching:
         self.demonstrations: list[EpisodeRows] = []
         if demonstrations is not None:
             check_demonstrations(spec, settings, demonstrations)
-            self.demonstrations = demonstration_rows(demonstrations, settings.discriminator.input)
+            kind = settings.discriminator.input
+            self.demonstrations = demonstration_rows(demonstrations, kind, terminal=self.acts_at_end)
 
     @property
     def episodes_per_update(self) -> int:
         """Battles to play before each update."""
         return self.ippo.episodes_per_update
+
+    @property
+    def acts_at_end(self) -> bool:
+        """Whether an update needs the policy's answers to the final observations."""
+        return self.ippo.acts_at_end
 
     def policy(self) -> IPPOPolicy:
         """The current actors, sampling."""
@@ -90,6 +96,10 @@ class DistributionMatching:
     def expert_rows(self, episodes: Episodes) -> list[EpisodeRows]:
         """What the discriminators are shown as the experts' in this update, per agent."""
         return self.demonstrations
+
+    def own_rows(self, episodes: Episodes) -> list[EpisodeRows]:
+        """What the discriminators are shown of played episodes, per agent."""
+        return own_rows(episodes, self.discriminator_settings.input, terminal=self.acts_at_end)
 
     def learn(self, episodes: Episodes) -> dict[str, float]:
         """One update: discriminators first, then policies and critics on the reward that they pay.
@@ -114,7 +124,7 @@ class DistributionMatching:
         metrics = discriminator.update_together(
             [learner.discriminator for learner in learners],
             [learner.expert_rows(own) for learner, own in pairs],
-            [own_rows(own, learner.discriminator_settings.input) for learner, own in pairs],
+            [learner.own_rows(own) for learner, own in pairs],
         )
         batches = []
         for (learner, own), told in zip(pairs, metrics, strict=True):
@@ -125,11 +135,22 @@ class DistributionMatching:
 
     def judged_batch(self, episodes: Episodes) -> tuple[Batch, float]:
         """What PPO learns from the reward that the discriminators pay, and their mean logit."""
-        weight, episodes = self.discriminator_settings.reward_weight, episodes.to(self.ippo.actor.device)
-        logits, zero_logit = self.discriminator.logits(episodes)
-        rewards = matching_reward(episodes.reward, logits, self.settings.reward, weight)
-        absorbing_reward = matching_reward(0.0, zero_logit, self.settings.reward, weight)
-        return self.ippo.batch(episodes, rewards, absorbing_reward), float(logits[episodes.alive].mean())
+        episodes = episodes.to(self.ippo.actor.device)
+        logits = self.discriminator.logits(episodes.obs, episodes.actions)
+        terminal = logits.new_zeros(len(logits), episodes.n_episodes)
+        if self.acts_at_end:
+            assert episodes.final_actions is not None
+            terminal = self.discriminator.logits(episodes.final_obs, episodes.final_actions)
+        rewards = Rewards(
+            self.reward(episodes.reward, logits),
+            self.reward(0.0, terminal),
+            self.reward(0.0, self.discriminator.zero_logit()),
+        )
+        return self.ippo.batch(episodes, rewards), float(logits[episodes.alive].mean())
+
+    def reward(self, env_reward: Tensor | float, logit: Tensor) -> Tensor:
+        """What an agent is paid; see `matching_reward`."""
+        return matching_reward(env_reward, logit, self.settings.reward, self.discriminator_settings.reward_weight)
 
     def state(self) -> dict[str, Tensor]:
         """Copies of everything that the next update depends on, by name."""

@@ -16,17 +16,25 @@ and one of all critics on
 as means over all steps at once (one minibatch). The GRUs are trained one step at a time on the hidden states that were
 stored when the episodes were played.
 
-Absorbing zeros (quirk 1, on by default). Every episode goes on to the episode limit T in an absorbing state: zero
-observation, zero last action, zero hidden state, no action to choose, and a reward given by the caller. These steps and
-those of dead agents count in the GAE recursion, in the advantages' mean and deviation, in the critic's loss and in the
-number of steps that every mean is over. Almost nothing of it needs computing:
-- all padded steps of an agent are one and the same row. Its value is computed once; its loss is a sum over the at most
-  T different returns, weighted by how many episodes are padded at that step;
+Absorbing zeros (quirk 1, on by default). Every episode has a row for each step up to the episode limit T. Row L of an
+episode of L < T steps, the terminal row, is real: the final observation, the hidden states after the last step, and an
+action that the policy chose and nobody took. From row L + 1 on it is in an absorbing state: zero observation, zero
+hidden state, no action to choose, no last action but for row L + 1, whose last action is the terminal one. Rewards from
+row L on are given by the caller. All these rows and those of dead agents count in the GAE recursion, in the advantages'
+mean and deviation, in the critic's loss and in the number of rows that every mean is over; nothing is terminal, and
+what lies behind row T - 1 is worth the critic's value of row T, the final observation's if L = T. Almost nothing of the
+absorbing state needs computing:
+- a padded row of an agent is one of n_actions + 1: that without a last action, or one that follows a terminal action.
+  Their values are computed once each. What a padded row returns depends on its time alone, so their losses are sums
+  over at most T different returns, weighted by how many episodes are in that row at that time;
 - where no action is to be chosen (dead or padded), the ratio is 1 whatever the parameters: the actor has no gradient.
 
 Switched off, the critic learns from all played steps (the team's reward goes on when an agent is dead), the actor from
 those in which its agent lives, with advantages normalised over the latter; a decided battle ends the return, an episode
 cut off by the limit is bootstrapped with the value of its final observation.
+
+First-action leak (quirk 2): the last action of row 0 is the action that it is about to score. The old log-probability
+and value of row 0 are computed with that input too, so the first ratio is 1.
 """
 
 from __future__ import annotations
@@ -60,7 +68,7 @@ from dm2.nets import (
     normalise,
 )
 from dm2.randomness import stream
-from dm2.rollout import NO_ACTION_YET, ActResult, Episodes, Hidden
+from dm2.rollout import NO_ACTION_YET, NO_OP, ActResult, Episodes, Hidden
 
 if TYPE_CHECKING:
     from dm2.backends import EnvSpec
@@ -171,9 +179,15 @@ def value_loss(
     return torch.maximum(*losses)
 
 
-def normalise_advantages(advantages: Tensor, counted: Tensor) -> Tensor:
-    """One agent's advantages, shifted and scaled by the mean and standard deviation of the counted ones; both 1-d."""
-    return (advantages - counted.mean()) / (counted.std(correction=0) + ADVANTAGE_EPSILON)
+def normalise_advantages(advantages: Tensor, counted: Tensor, correction: int = 1) -> Tensor:
+    """One agent's advantages, shifted and scaled by the mean and standard deviation of the counted ones.
+
+    Args:
+        advantages: any shape.
+        counted: [n].
+        correction: 1: the variance is a sum over n - 1, as in DM2's code; 0: over n, as in that of R-MAPPO's authors.
+    """
+    return (advantages - counted.mean()) / (counted.std(correction=correction) + ADVANTAGE_EPSILON)
 
 
 class IPPOPolicy:
@@ -215,8 +229,22 @@ class IPPOPolicy:
         return ActResult(actions, {"actor_hidden": actor_hidden, "critic_hidden": critic_hidden}, extras)
 
 
+class Rewards(NamedTuple):
+    """What each agent is paid.
+
+    Attributes:
+        played: r_t of each step, [A, rows].
+        terminal: for the terminal rows, [A, N]; read under absorbing zeros alone.
+        padded: for a padded row, [A]; likewise.
+    """
+
+    played: Tensor
+    terminal: Tensor
+    padded: Tensor
+
+
 class ActorRows(NamedTuple):
-    """The steps in which one agent lives; the arguments of `policy_objective` and its network's."""
+    """The rows in which one agent lives; the arguments of `policy_objective` and its network's."""
 
     inputs: Tensor
     hidden: Tensor
@@ -227,7 +255,7 @@ class ActorRows(NamedTuple):
 
 
 class CriticRows(NamedTuple):
-    """The played steps of one agent; the arguments of `value_loss` and its network's."""
+    """The rows of one agent that are not padded; the arguments of `value_loss` and its network's."""
 
     inputs: Tensor
     hidden: Tensor
@@ -256,12 +284,12 @@ def pad(rows: Sequence[tuple[Tensor, ...]]) -> Padded:
 
 @dataclass(frozen=True)
 class Tail:
-    """The padded steps, all of them one row per agent; L agents of one team or several, T steps of the episode limit.
+    """The padded rows, K different ones per agent; L agents of one team or several, T steps of the episode limit.
 
     Attributes:
-        inputs: normalised, [L, 1, inputs].
-        value: when the episodes were played, [L].
-        count: number of episodes that are padded at step t, [L, T]; zeros without absorbing zeros.
+        inputs: normalised, without a last action and then with each as the last one, [L, K, inputs].
+        value: when the episodes were played, [L, K].
+        count: number of episodes that are in this row at step t, [L, K, T]; zeros without absorbing zeros.
         returns: targets of the critics at step t, [L, T].
     """
 
@@ -277,10 +305,10 @@ class Batch:
 
     Attributes:
         actor_rows: one per agent.
-        actor_steps: number of steps that each actor's loss is the mean of, [L].
+        actor_steps: number of rows that each actor's loss is the mean of, [L].
         critic_rows: one per agent.
-        critic_steps: number of steps that each critic's loss is the mean of, int64 [L].
-        tail: the padded steps.
+        critic_steps: number of rows that each critic's loss is the mean of, int64 [L].
+        tail: the padded rows.
     """
 
     actor_rows: list[ActorRows]
@@ -345,6 +373,11 @@ class IPPO:
         """Battles to play before each update."""
         return self.settings.episodes_per_update
 
+    @property
+    def acts_at_end(self) -> bool:
+        """Whether an update needs the policy's answers to the final observations."""
+        return self.quirks.absorbing_zeros
+
     def policy(self) -> IPPOPolicy:
         """The current actors, sampling, recording what an update needs."""
         critic = fold(self.critic.clone(), self.critic_shape)
@@ -374,109 +407,207 @@ class IPPO:
 
     def task_batch(self, episodes: Episodes) -> Batch:
         """What an update on the environment's own reward reads."""
-        reward = episodes.reward.to(self.actor.device).expand(self.spec.n_agents, -1)
-        return self.batch(episodes, reward, self.actor.new_zeros(self.spec.n_agents))
+        played = episodes.reward.to(self.actor.device).expand(self.spec.n_agents, -1)
+        terminal = self.actor.new_zeros(self.spec.n_agents, episodes.n_episodes)
+        return self.batch(episodes, Rewards(played, terminal, terminal[:, 0]))
 
-    def batch(self, episodes: Episodes, rewards: Tensor, absorbing_reward: Tensor) -> Batch:
+    def batch(self, episodes: Episodes, rewards: Rewards) -> Batch:
         """What an update reads, the advantages among it.
 
         Args:
-            episodes: played by `policy()` since the last update.
-            rewards: r_t of each agent, [A, rows].
-            absorbing_reward: what a padded step pays each agent, [A]; without absorbing zeros there is none.
+            episodes: played by `policy()` since the last update; under absorbing zeros with its answers at the end.
+            rewards: what each agent is paid for them.
         """
         episodes = episodes.to(self.actor.device)
-        check_shape("rewards", rewards, (self.spec.n_agents, episodes.rows))
-        check_shape("absorbing_reward", absorbing_reward, (self.spec.n_agents,))
-        filled = torch.arange(self.spec.episode_limit) < episodes.lengths[:, None]  # [N, T]
-        alive, extras = episodes.alive, episodes.extras
-        tail_value = self._value(self._tail_inputs(), self._no_hidden())[:, 0]
-        advantages, returns = self._advantages(episodes, filled, rewards, absorbing_reward, tail_value)
-        own_advantages = advantages[:, filled]
-        if self.quirks.absorbing_zeros:
-            counted = [agent.flatten() for agent in advantages]
-        else:
-            counted = [own[live] for own, live in zip(own_advantages, alive, strict=True)]
-        normalised = torch.stack([normalise_advantages(*pair) for pair in zip(own_advantages, counted, strict=True)])
-        inputs = self._inputs(episodes)
+        check_shape("rewards.played", rewards.played, (self.spec.n_agents, episodes.rows))
+        check_shape("rewards.terminal", rewards.terminal, (self.spec.n_agents, episodes.n_episodes))
+        check_shape("rewards.padded", rewards.padded, (self.spec.n_agents,))
+        if self.acts_at_end and episodes.final_actions is None:
+            raise ValueError("episodes: found no final_actions, expected them: collect with act_at_end=acts_at_end")
+        values, advantages, returns = self.estimates(episodes, rewards)
+        rows, (episode, step) = self._rows(episodes), self._places(episodes)
+        old_values, advantages, own_returns = (table[:, episode, step] for table in (values, advantages, returns))
+        inputs = self.net_inputs(rows["obs"], rows["last_actions"])
         actor_data = (
             inputs,
-            extras["actor_hidden"],
-            episodes.avail_actions,
-            episodes.actions,
-            extras["log_prob"],
-            normalised,
+            rows["actor_hidden"],
+            rows["avail_actions"],
+            rows["actions"],
+            rows["log_prob"],
+            advantages,
         )
-        critic_data = (inputs, extras["critic_hidden"], extras["value"], returns[:, filled])
-        shortest = int(episodes.lengths.argmin())  # what a padded step returns depends on its time alone
-        padded = (~filled).sum(0) if self.quirks.absorbing_zeros else torch.zeros(self.spec.episode_limit)
+        critic_data = (inputs, rows["critic_hidden"], old_values, own_returns)
+        alive = ~rows["avail_actions"][:, :, NO_OP]
+        absorbing, padded = self.quirks.absorbing_zeros, self._learned(episodes) * self.spec.episode_limit
         return Batch(
             actor_rows=[ActorRows(*(data[i][live] for data in actor_data)) for i, live in enumerate(alive)],
-            actor_steps=torch.tensor([len(own) for own in counted], device="cpu").to(alive.device),
+            actor_steps=torch.full_like(alive[:, 0], padded, dtype=torch.int64) if absorbing else alive.sum(1),
             critic_rows=[CriticRows(*(data[i] for data in critic_data)) for i in range(self.spec.n_agents)],
-            critic_steps=(episodes.rows + padded.sum().long()).expand(self.spec.n_agents),
-            tail=Tail(self._tail_inputs(), tail_value, padded.expand(self.spec.n_agents, -1), returns[:, shortest]),
+            critic_steps=torch.full_like(alive[:, 0], padded if absorbing else len(step), dtype=torch.int64),
+            tail=self._tail(episodes, returns),
         )
 
-    def _inputs(self, episodes: Episodes) -> Tensor:
-        """Normalised inputs of actors and critics, [A, rows, inputs]."""
-        last_actions = episodes.last_actions
-        if self.quirks.first_action_leak:
-            first = episodes.starts[:-1]
-            last_actions = last_actions.index_copy(1, first, episodes.actions[:, first])
-        return self.net_inputs(episodes.obs, last_actions)
+    def estimates(self, episodes: Episodes, rewards: Rewards) -> tuple[Tensor, Tensor, Tensor]:
+        """What GAE is computed from and gives, rows that nobody plays included.
 
-    def net_inputs(self, obs: Tensor, last_actions: Tensor) -> Tensor:
-        """Normalised inputs of actors and critics from observations and last actions; see `dm2.nets.build_inputs`."""
-        return normalise(build_inputs(obs, last_actions, self.spec.n_actions, self.spec.n_agents))
+        Args:
+            episodes: see `batch`.
+            rewards: see `batch`.
 
-    def _tail_inputs(self) -> Tensor:
-        """Normalised inputs of the padded row, [A, 1, inputs]."""
-        nothing = self.actor.new_zeros(self.spec.n_agents, 1, self.spec.obs_size)
-        no_action = torch.full((self.spec.n_agents, 1), NO_ACTION_YET)
-        return self.net_inputs(nothing, no_action)
-
-    def _no_hidden(self) -> Tensor:
-        return self.actor.new_zeros(self.spec.n_agents, 1, self.settings.hidden_size)
-
-    @torch.no_grad()
-    def _value(self, inputs: Tensor, hidden: Tensor) -> Tensor:
-        """The critics' values, [A, rows]."""
-        return forward(fold(self.critic, self.critic_shape), inputs, hidden)[0][..., 0]
-
-    def _advantages(
-        self, episodes: Episodes, filled: Tensor, rewards: Tensor, absorbing_reward: Tensor, tail_value: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Advantages and returns of all steps up to the limit, padded ones included, [A, N, T] each."""
-        agents, (n_episodes, steps) = self.spec.n_agents, filled.shape
-        padded_rewards = absorbing_reward[:, None, None].repeat(1, n_episodes, steps)
-        padded_rewards[:, filled] = rewards
-        values = tail_value[:, None, None].repeat(1, n_episodes, steps + 1)
-        values[:, :, :-1][:, filled] = episodes.extras["value"]
+        Returns:
+            The critics' values of rows 0 to T when the episodes were played, [A, N, T + 1]; normalised advantages and
+            returns of rows 0 to T - 1, [A, N, T] each. Without absorbing zeros nothing behind an episode's end means
+            anything.
+        """
+        agents, (n_episodes, limit) = self.spec.n_agents, (episodes.n_episodes, self.spec.episode_limit)
+        numbers = torch.arange(n_episodes)
+        filled = torch.arange(limit) < episodes.lengths[:, None]  # [N, T]
+        paid = rewards.padded[:, None, None].repeat(1, n_episodes, limit + 1)
+        paid[:, :, :-1][:, filled] = rewards.played
+        paid[:, numbers, episodes.lengths] = rewards.terminal
+        values = self._values(episodes, filled)
         continues = torch.ones_like(filled)
         if not self.quirks.absorbing_zeros:
-            continues = self._end_episodes(episodes, filled, values)
+            continues[numbers, episodes.lengths - 1] = episodes.truncated
         advantages = gae(
-            padded_rewards.flatten(0, 1),
+            paid[:, :, :-1].flatten(0, 1),
             values.flatten(0, 1),
             continues.repeat(agents, 1),
             (filled | self.quirks.absorbing_zeros).repeat(agents, 1),
             self.settings.gamma,
             self.settings.gae_lambda,
         ).unflatten(0, (agents, n_episodes))
-        return advantages, advantages + values[:, :, :-1]
+        returns = advantages + values[:, :, :-1]
+        if self.quirks.absorbing_zeros:
+            counted = [agent.flatten() for agent in advantages]
+        else:
+            counted = [own[filled][live] for own, live in zip(advantages, episodes.alive, strict=True)]
+        normalised = torch.stack([normalise_advantages(*pair) for pair in zip(advantages, counted, strict=True)])
+        return values, normalised, returns
 
-    def _end_episodes(self, episodes: Episodes, filled: Tensor, values: Tensor) -> Tensor:
-        """Put the final observations' values behind the last steps; False where a battle was decided, [N, T]."""
-        numbers, last = torch.arange(episodes.n_episodes), episodes.starts[1:] - 1
+    def _learned(self, episodes: Episodes) -> int:
+        """Number of episodes that the losses are of; they are the first ones."""
+        return episodes.n_episodes - self.quirks.last_episode_left_out
+
+    def _with_terminal_row(self, episodes: Episodes) -> Tensor:
+        """Numbers of the episodes whose terminal rows the losses are of too."""
+        ends_early = episodes.lengths[: self._learned(episodes)] < self.spec.episode_limit
+        return torch.nonzero(ends_early & self.quirks.absorbing_zeros)[:, 0]
+
+    def _places(self, episodes: Episodes) -> tuple[Tensor, Tensor]:
+        """Episode and step of each row of `_rows`, int64 [R] each."""
+        lengths, terminal = episodes.lengths[: self._learned(episodes)], self._with_terminal_row(episodes)
+        episode = torch.repeat_interleave(lengths)
+        step = torch.arange(len(episode)) - episodes.starts[episode]
+        return torch.cat([episode, terminal]), torch.cat([step, lengths[terminal]])
+
+    def _rows(self, episodes: Episodes) -> dict[str, Tensor]:
+        """What is stored of the rows that the losses are of, played ones and behind them terminal ones, [A, R, ...]."""
+        played = {
+            "obs": episodes.obs,
+            "last_actions": self._last_actions(episodes),
+            "avail_actions": episodes.avail_actions,
+            "actions": episodes.actions,
+            "log_prob": self._old_log_prob(episodes),
+            "actor_hidden": episodes.extras["actor_hidden"],
+            "critic_hidden": episodes.extras["critic_hidden"],
+        }
+        played = {name: value[:, : episodes.starts[self._learned(episodes)]] for name, value in played.items()}
+        if not self.quirks.absorbing_zeros:
+            return played
+        assert episodes.final_actions is not None  # `batch` has looked
+        terminal = {
+            "obs": episodes.final_obs,
+            "last_actions": episodes.actions[:, episodes.starts[1:] - 1],
+            "avail_actions": episodes.final_avail_actions,
+            "actions": episodes.final_actions,
+            **episodes.final_extras,
+        }
+        numbers = self._with_terminal_row(episodes)
+        return {name: torch.cat([value, terminal[name][:, numbers]], dim=1) for name, value in played.items()}
+
+    def _last_actions(self, episodes: Episodes) -> Tensor:
+        """The last actions as the epochs see them, int64 [A, rows]."""
+        if not self.quirks.first_action_leak:
+            return episodes.last_actions
+        first = episodes.starts[:-1]
+        return episodes.last_actions.index_copy(1, first, episodes.actions[:, first])
+
+    def _leaking_rows(self, episodes: Episodes) -> tuple[Tensor, Tensor]:
+        """Numbers of the episodes' first rows, int64 [N], and their inputs under the first-action leak."""
+        first = episodes.starts[:-1]
+        return first, self.net_inputs(episodes.obs[:, first], episodes.actions[:, first])
+
+    @torch.no_grad()
+    def _old_log_prob(self, episodes: Episodes) -> Tensor:
+        """Log-probabilities of the actions by the actors that played, of the inputs that the epochs see, [A, rows]."""
+        log_prob = episodes.extras["log_prob"]
+        if not self.quirks.first_action_leak:
+            return log_prob
+        first, inputs = self._leaking_rows(episodes)
+        logits, _ = forward(fold(self.actor, self.actor_shape), inputs, episodes.extras["actor_hidden"][:, first])
+        log_probs = masked_log_softmax(logits, episodes.avail_actions[:, first])
+        leaking = log_probs.gather(-1, episodes.actions[:, first, None])[..., 0]
+        return log_prob.index_copy(1, first, leaking)
+
+    def _values(self, episodes: Episodes, filled: Tensor) -> Tensor:
+        """The critics' values of rows 0 to T when the episodes were played, [A, N, T + 1]; filled is bool [N, T]."""
+        numbers, limit, padded = torch.arange(episodes.n_episodes), self.spec.episode_limit, self._padded_values()
+        values = padded[:, :1, None].repeat(1, episodes.n_episodes, limit + 1)
+        values[:, :, :-1][:, filled] = episodes.extras["value"]
+        if self.quirks.first_action_leak:
+            first, inputs = self._leaking_rows(episodes)
+            values[:, :, 0] = self._value(inputs, episodes.extras["critic_hidden"][:, first])
+        if self.quirks.absorbing_zeros:
+            assert episodes.final_actions is not None  # `batch` has looked
+            values[:, numbers, episodes.lengths] = episodes.final_extras["value"]
+            early = numbers[episodes.lengths < limit]
+            values[:, early, episodes.lengths[early] + 1] = padded.gather(1, 1 + episodes.final_actions[:, early])
+        else:
+            values[:, numbers, episodes.lengths] = self._final_values(episodes)
+        return values
+
+    def _final_values(self, episodes: Episodes) -> Tensor:
+        """The critics' values of the final observations, [A, N], of a policy that did not answer them."""
+        last = episodes.starts[1:] - 1
         inputs = self.net_inputs(episodes.obs[:, last], episodes.last_actions[:, last])
-        net = fold(self.critic, self.critic_shape)
-        _, hidden = forward(net, inputs, episodes.extras["critic_hidden"][:, last])
-        final_inputs = self.net_inputs(episodes.final_obs, episodes.actions[:, last])
-        values[:, numbers, episodes.lengths] = self._value(final_inputs, hidden)
-        continues = torch.ones_like(filled)
-        continues[numbers, episodes.lengths - 1] = episodes.truncated
-        return continues
+        _, hidden = forward(fold(self.critic, self.critic_shape), inputs, episodes.extras["critic_hidden"][:, last])
+        return self._value(self.net_inputs(episodes.final_obs, episodes.actions[:, last]), hidden)
+
+    def _tail(self, episodes: Episodes, returns: Tensor) -> Tail:
+        """The padded rows; returns is [A, N, T]."""
+        agents, n_actions, limit = self.spec.n_agents, self.spec.n_actions, self.spec.episode_limit
+        count = torch.zeros(agents, 1 + n_actions, limit)
+        if self.quirks.absorbing_zeros:
+            assert episodes.final_actions is not None  # `batch` has looked
+            lengths = episodes.lengths[: self._learned(episodes)]
+            count[:, 0] = (torch.arange(limit) > lengths[:, None] + 1).sum(0)
+            followed = torch.nonzero(lengths + 1 < limit)[:, 0]
+            for own, actions in zip(count, episodes.final_actions, strict=True):
+                places = 1 + actions[followed], lengths[followed] + 1
+                own.index_put_(places, own.new_ones(len(followed)), accumulate=True)
+        shortest = int(episodes.lengths.argmin())  # what a padded row returns depends on its time alone
+        return Tail(self._padded_inputs(), self._padded_values(), count, returns[:, shortest])
+
+    def net_inputs(self, obs: Tensor, last_actions: Tensor) -> Tensor:
+        """Normalised inputs of actors and critics from observations and last actions; see `dm2.nets.build_inputs`."""
+        return normalise(build_inputs(obs, last_actions, self.spec.n_actions, self.spec.n_agents))
+
+    def _padded_inputs(self) -> Tensor:
+        """Normalised inputs of the padded rows: without a last action, then with each, [A, 1 + n_actions, inputs]."""
+        last_actions = torch.arange(NO_ACTION_YET, self.spec.n_actions).expand(self.spec.n_agents, -1)
+        nothing = self.actor.new_zeros(*last_actions.shape, self.spec.obs_size)
+        return self.net_inputs(nothing, last_actions)
+
+    def _padded_values(self) -> Tensor:
+        """The critics' values of the padded rows, [A, 1 + n_actions]."""
+        inputs = self._padded_inputs()
+        return self._value(inputs, inputs.new_zeros(*inputs.shape[:2], self.settings.hidden_size))
+
+    @torch.no_grad()
+    def _value(self, inputs: Tensor, hidden: Tensor) -> Tensor:
+        """The critics' values, [A, rows]."""
+        return forward(fold(self.critic, self.critic_shape), inputs, hidden)[0][..., 0]
 
     def actor_gradient(self, parameters: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Gradient of actors' losses.
@@ -508,7 +639,7 @@ class IPPO:
 
         Returns:
             The gradient [L, P'], and per agent the losses without their coefficient: the sum over the rows [L], and the
-            padded steps' by time [L, T].
+            padded rows' by row and time [L, K, T].
         """
         settings, tail, one_sided = self.settings, batch.tail, self.quirks.one_sided_huber
         parameters = parameters.detach().requires_grad_()
@@ -518,14 +649,12 @@ class IPPO:
             gradients, sums = ippo_kernels.value_gradients(net, batch.critic_rows, *how)
         else:
             gradients, sums = plain_value_gradients(net, batch.padded_critic_rows, *how)
-        no_hidden = parameters.new_zeros(len(parameters), 1, settings.hidden_size)
-        tail_values = forward(net, tail.inputs, no_hidden)[0][:, 0]  # [L, 1]
-        losses = value_loss(
-            tail_values, tail.value[:, None], tail.returns, settings.clip_epsilon, settings.huber_delta, one_sided
-        )
-        tail_losses = losses * tail.count
+        no_hidden = parameters.new_zeros(*tail.inputs.shape[:2], settings.hidden_size)
+        tail_values = forward(net, tail.inputs, no_hidden)[0]  # [L, K, 1]
+        limits = settings.clip_epsilon, settings.huber_delta, one_sided
+        tail_losses = value_loss(tail_values, tail.value[..., None], tail.returns[:, None], *limits) * tail.count
         weight = (settings.value_loss_coefficient / batch.critic_steps.double()).to(tail_losses.dtype)
-        outputs, weights = [*net, tail_losses], [*gradients, weight[:, None].expand_as(tail_losses)]
+        outputs, weights = [*net, tail_losses], [*gradients, weight[:, None, None].expand_as(tail_losses)]
         (gradient,) = torch.autograd.grad(outputs, parameters, weights)
         if self.quirks.frozen_critic_head:
             named = named_parameters(gradient, self.critic_shape)

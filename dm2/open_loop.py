@@ -24,7 +24,7 @@ from torch.nn.functional import one_hot
 
 from dm2 import ippo
 from dm2.config import IPPOSettings, QuirkSettings, RunSettings
-from dm2.ippo import IPPO, Batch, IPPOPolicy
+from dm2.ippo import IPPO, Batch, IPPOPolicy, Rewards
 from dm2.nets import Folded
 from dm2.rollout import NO_ACTION_YET, ActResult, Episodes, Hidden
 
@@ -110,10 +110,10 @@ class OpenLoopIPPO(IPPO):
         """The current actors of several teams as one; see `dm2.training.StackedLearner`."""
         return blindfolded(IPPO.joint_policy(learners), learners[0].spec)
 
-    def batch(self, episodes: Episodes, rewards: Tensor, absorbing_reward: Tensor) -> Batch:
+    def batch(self, episodes: Episodes, rewards: Rewards) -> Batch:
         """What an update reads, the time in the place of the observations; see `dm2.ippo.IPPO.batch`."""
         seen = without_sight(episodes.to(self.actor.device), self.spec.episode_limit)
-        return super().batch(seen, rewards, absorbing_reward)
+        return super().batch(seen, rewards)
 
     def net_inputs(self, obs: Tensor, last_actions: Tensor) -> Tensor:
         """The time and the agent's id, normalised."""

@@ -328,6 +328,7 @@ class QMIX:
     """
 
     keeps_state = True
+    acts_at_end = False
 
     def __init__(self, spec: EnvSpec, settings: QMIXSettings, quirks: QuirkSettings, seed: int) -> None:
         """Draw the nets.

@@ -223,6 +223,7 @@ class RMAPPO:
     """
 
     keeps_state = True
+    acts_at_end = False
 
     def __init__(self, spec: EnvSpec, settings: RMAPPOSettings, quirks: QuirkSettings, seed: int) -> None:
         """Draw the nets.
@@ -306,7 +307,7 @@ class RMAPPO:
         avail_actions, actions = episodes.avail_actions.flatten(0, 1), episodes.actions.flatten()
         log_prob = masked_log_softmax(actor.outputs, avail_actions).gather(-1, actions[:, None])[:, 0]
         advantages, returns = self.advantages(episodes, critic.outputs.view(agents, rows))
-        normalised = normalise_advantages(advantages.flatten(), advantages[episodes.alive])
+        normalised = normalise_advantages(advantages.flatten(), advantages[episodes.alive], correction=0)
         length = self.settings.chunk_length
         return (
             actor.blocks(length, (avail_actions, actions, log_prob, normalised)),

@@ -19,7 +19,6 @@ from torch import Tensor
 
 from dm2.checks import check_shape
 from dm2.config import RunSettings
-from dm2.discriminator import own_rows
 from dm2.discriminator_kernels import EpisodeRows
 from dm2.distribution_matching import DistributionMatching
 from dm2.nets import entries_of
@@ -154,7 +153,7 @@ class SelfImitation(DistributionMatching):
     def expert_rows(self, episodes: Episodes) -> list[EpisodeRows]:
         """The best episodes so far, these among them."""
         returns = discounted_returns(episodes.reward, episodes.lengths, self.ippo.settings.gamma)
-        self.store.offer(returns, own_rows(episodes, self.discriminator_settings.input))
+        self.store.offer(returns, self.own_rows(episodes))
         return self.store.rows()
 
     def state(self) -> dict[str, Tensor]:

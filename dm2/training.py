@@ -108,6 +108,10 @@ class Learner(Protocol):
     def keeps_state(self) -> bool:
         """Whether `learn` needs the global state."""
 
+    @property
+    def acts_at_end(self) -> bool:
+        """Whether `learn` needs what the policy answers the final observations."""
+
     def policy(self) -> Policy:
         """Who collects."""
 
@@ -413,6 +417,7 @@ def update(trainings: Sequence[Training]) -> None:
         [training.next_episodes for training in trainings],
         [training.policy_stream() for training in trainings],
         keep_state=learners[0].keeps_state,
+        act_at_end=learners[0].acts_at_end,
     )
     with trainings[0].device:
         losses = stacked.learn_together(learners, episodes)
@@ -482,8 +487,15 @@ class Training:
         Raises:
             TrainingDiverged: a metric is not finite.
         """
-        policy, keep_state = self.learner.policy(), self.learner.keeps_state
-        episodes = collect(self.env, policy, self.next_episodes, self.policy_stream(), keep_state=keep_state)
+        learner = self.learner
+        episodes = collect(
+            self.env,
+            learner.policy(),
+            self.next_episodes,
+            self.policy_stream(),
+            keep_state=learner.keeps_state,
+            act_at_end=learner.acts_at_end,
+        )
         self.count(episodes, self.learner.learn(episodes))
 
     def count(self, episodes: Episodes, losses: Mapping[str, float]) -> None:

@@ -187,6 +187,10 @@ def test_unknown_key_without_a_near_one_lists_all() -> None:
             {**MATCHING, "demonstrations": None, "self_imitation": {"stored_episodes": 63}},
             "found 64, more than self_imitation.stored_episodes (63), from which they are drawn",
         ),
+        (
+            {"ippo": {"episodes_per_update": 1}, "quirks": {"last_episode_left_out": True}},
+            "quirks.last_episode_left_out: found true with ippo.episodes_per_update 1, expected 2 episodes or more",
+        ),
         ({"evaluation_interval": 101}, "evaluation_interval 101 exceeds env_steps 100"),
         ({"policy_percents": [50, 20, 100]}, "policy_percents must rise and end with 100, found [50, 20, 100]"),
         ({"policy_percents": [50]}, "policy_percents must rise and end with 100, found [50]"),

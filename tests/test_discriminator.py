@@ -55,8 +55,9 @@ def some_episodes() -> Episodes:
         truncated=none.bool(),
         dead_allies=none,
         dead_enemies=none,
-        final_obs=torch.zeros(2, 2, SPEC.obs_size),
+        final_obs=torch.tensor([[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], [[0.0] * 3, [0.0] * 3]]),
         final_avail_actions=avail_actions[:, :2],
+        final_actions=torch.tensor([[1, 2], [0, 0]]),
     )
 
 
@@ -133,7 +134,7 @@ def test_initial_parameters_are_those_of_torch_linear() -> None:
 def test_logits_by_a_plain_twin_and_of_the_zero_row() -> None:
     found = discriminator()
     episodes = some_episodes()
-    rows, zero = found.logits(episodes)
+    rows, zero = found.logits(episodes.obs, episodes.actions), found.zero_logit()
     for agent in range(2):
         net = found.net.of(agent)
         h2 = torch.tanh(torch.tanh(episodes.obs[agent] @ net.w1.T + net.b1) @ net.w2.T + net.b2)
@@ -144,7 +145,9 @@ def test_logits_by_a_plain_twin_and_of_the_zero_row() -> None:
 def test_stored_parameters_say_what_the_discriminator_said() -> None:
     found, episodes = discriminator(), some_episodes()
     parameters = found.state()["parameters"]
-    torch.testing.assert_close(stored_logits(parameters, SPEC, found.settings)(episodes), found.logits(episodes)[0])
+    torch.testing.assert_close(
+        stored_logits(parameters, SPEC, found.settings)(episodes), found.logits(episodes.obs, episodes.actions)
+    )
     with pytest.raises(ValueError, match=r"discriminator.parameters.*expected"):
         stored_logits(parameters[:, 1:], SPEC, found.settings)
 
@@ -155,20 +158,29 @@ def test_state_action_appends_the_action_as_a_number() -> None:
     assert seen.shape == (2, 5, 4)
     assert seen[0, :, 3].tolist() == [1.0, 2.0, 3.0, 1.0, 2.0]
     found = discriminator(input="state_action")
-    rows, zero = found.logits(episodes)
+    rows, zero = found.logits(episodes.obs, episodes.actions), found.zero_logit()
     torch.testing.assert_close(zero[1], rows[1, 4])
     update(found, [episode_rows(np.ones((20, 4), np.float32), np.arange(5) * 5)] * 2, own_rows_of_four(episodes))
 
 
 def own_rows_of_four(episodes: Episodes) -> list[EpisodeRows]:
-    rows = own_rows(episodes, "state_action")
+    rows = own_rows(episodes, "state_action", terminal=False)
     return [EpisodeRows(np.tile(r.rows, (2, 1)), np.concatenate((r.starts, r.starts[-1] + r.starts[1:]))) for r in rows]
 
 
 def test_own_rows_leave_out_the_dead() -> None:
-    first, second = own_rows(some_episodes(), "state")
+    first, second = own_rows(some_episodes(), "state", terminal=False)
     assert first.starts.tolist() == [0, 2, 5]
     assert second.starts.tolist() == [0, 2, 4]
+
+
+def test_terminal_rows_are_at_the_episodes_ends() -> None:
+    episodes = some_episodes()
+    first, second = own_rows(episodes, "state_action", terminal=True)
+    assert first.starts.tolist() == [0, 3, 7]
+    assert first.rows[[2, 6], :4].tolist() == [[1.0, 2.0, 3.0, 1.0], [4.0, 5.0, 6.0, 2.0]]
+    np.testing.assert_array_equal(first.rows[[0, 1, 3, 4, 5], :3], episodes.obs[0])
+    assert second.starts.tolist() == [0, 2, 4]  # agent 1 is dead there
 
 
 def test_unused_quirk_changes_the_training() -> None:

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 from fake_env import FakeEnv, FakeSpec
+from twin_comparison import differences
 
 from dm2.config import DemonstrationSource, DiscriminatorSettings, IPPOSettings, QuirkSettings, RunSettings
 from dm2.demonstrations import Demonstrations, sample_demonstrations
 from dm2.distribution_matching import DistributionMatching, matching_reward
-from dm2.ippo import IPPO, Batch
+from dm2.ippo import IPPO, Batch, Rewards
 from dm2.randomness import stream
 from dm2.rollout import Episodes, collect
 
@@ -48,7 +49,8 @@ def sample(episodes: int = 8, **metadata: Any) -> Demonstrations:
 
 
 def play(learner: DistributionMatching, update: int = 0) -> Episodes:
-    return collect(FakeEnv(6), learner.policy(), np.arange(6) + 6 * update, stream(1, "policy", update))
+    numbers, generator = np.arange(6) + 6 * update, stream(1, "policy", update)
+    return collect(FakeEnv(6), learner.policy(), numbers, generator, act_at_end=learner.acts_at_end)
 
 
 def test_reward_by_hand() -> None:
@@ -68,18 +70,49 @@ def test_ippo_is_paid_by_the_trained_discriminator(
 
     make_batch = learner.ippo.batch
 
-    def batch(episodes: Episodes, rewards: torch.Tensor, absorbing_reward: torch.Tensor) -> Batch:
-        paid.update(rewards=rewards, absorbing=absorbing_reward)
-        return make_batch(episodes, rewards, absorbing_reward)
+    def batch(episodes: Episodes, rewards: Rewards) -> Batch:
+        paid.update(rewards._asdict())
+        return make_batch(episodes, rewards)
 
     monkeypatch.setattr(learner.ippo, "batch", batch)
     metrics = learner.learn(episodes)
     assert not torch.equal(before, learner.discriminator.flat)
-    logits, zero = learner.discriminator.logits(episodes)
+    logits = learner.discriminator.logits(episodes.obs, episodes.actions)
+    terminal = learner.discriminator.logits(episodes.final_obs, episodes.final_actions)
     weight, share = (0.3, 1.0) if reward == "mixed" else (1.0, 0.0)
-    torch.testing.assert_close(paid["rewards"], share * episodes.reward + weight * logits)
-    torch.testing.assert_close(paid["absorbing"], weight * zero)
+    torch.testing.assert_close(paid["played"], share * episodes.reward + weight * logits)
+    torch.testing.assert_close(paid["terminal"], weight * terminal)
+    torch.testing.assert_close(paid["padded"], weight * learner.discriminator.zero_logit())
     assert metrics["gail_reward_mean"] == pytest.approx(float(logits[episodes.alive].mean()))
+
+
+@pytest.mark.parametrize("reward", ["mixed", "gail"])
+@pytest.mark.parametrize("input_kind", ["state", "state_action"])
+@pytest.mark.parametrize("quirks", ["none", "default", "all"])
+@pytest.mark.parametrize("deaths", [{1: 2}, {0: 8, 1: 3}], ids=["one dies", "dead at the end"])
+def test_update_equals_the_padded_computation(
+    reward: str, input_kind: str, quirks: str, deaths: dict[int, int], demonstrations: Demonstrations
+) -> None:
+    """Of episodes of 3 to 8 = T steps, so that L + 1 = T and L = T are among them; the experts' likewise."""
+    given = {
+        "none": QuirkSettings(absorbing_zeros=False),
+        "default": QuirkSettings(),
+        "all": QuirkSettings.as_the_papers_code(),
+    }[quirks]
+    matching = DiscriminatorSettings(steps_per_update=5, batch_episodes=4, hidden_size=8, input=input_kind)  # type: ignore[arg-type]
+    run = settings(reward=reward, discriminator=matching, quirks=given)
+    learned, fresh = (DistributionMatching(SPEC, run, demonstrations) for _ in range(2))
+    learned.learn(play(learned))
+    fresh.ippo.actor.copy_(learned.ippo.actor)
+    fresh.ippo.critic.copy_(learned.ippo.critic)
+    fresh.discriminator.flat.data.copy_(learned.discriminator.flat.data)
+    env, numbers, generator = FakeEnv(6, deaths=deaths), np.arange(6) + 6, stream(2, "policy")
+    episodes = collect(env, fresh.policy(), numbers, generator, act_at_end=fresh.acts_at_end)
+    assert {7, 8} < set(episodes.lengths.tolist())
+    found = differences(fresh, episodes, demonstrations.agents)
+    wanted = {"rewards", "advantages", "returns", "discriminator gradients", "actor", "critic", "discriminator"}
+    assert set(found) == wanted
+    assert all(value < 2e-5 for value in found.values()), found
 
 
 def test_metrics_are_finite_floats(demonstrations: Demonstrations) -> None:
@@ -118,6 +151,7 @@ def test_learns_to_do_what_the_expert_does() -> None:
     source = sample(64)
     for agent in source.agents:
         agent.actions[agent.obs.any(axis=1)] = 3
+        agent.final_actions[agent.final_obs.any(axis=1)] = 3
     learner = DistributionMatching(
         SPEC,
         settings(
@@ -133,7 +167,8 @@ def test_learns_to_do_what_the_expert_does() -> None:
     share = []
     for update in range(25):
         generator = stream(1, "policy", update)
-        episodes = collect(FakeEnv(64), learner.policy(), np.arange(64) + 64 * update, generator)
+        numbers = np.arange(64) + 64 * update
+        episodes = collect(FakeEnv(64), learner.policy(), numbers, generator, act_at_end=True)
         share.append(float((episodes.actions == 3)[episodes.alive].float().mean()))
         learner.learn(episodes)
     assert share[0] < 0.5

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 from fake_env import FakeEnv, FakeSpec
-from padded_ippo import padded_update
+from twin_comparison import differences
 
 from dm2.config import IPPOSettings, QuirkSettings
 from dm2.ippo import (
     IPPO,
+    Rewards,
     gae,
     huber_loss,
     masked_log_softmax,
@@ -34,7 +35,8 @@ def learner(settings=SETTINGS, spec=None, **quirks):
 def play(ippo, first=0, seed=1, deaths=None):
     n = ippo.episodes_per_update
     env = FakeEnv(n, spec=ippo.spec, deaths=deaths)
-    return collect(env, ippo.policy(), np.arange(first, first + n), stream(seed, "policy"))
+    numbers = np.arange(first, first + n)
+    return collect(env, ippo.policy(), numbers, stream(seed, "policy"), act_at_end=ippo.acts_at_end)
 
 
 def update(ippo, *arguments):
@@ -44,8 +46,9 @@ def update(ippo, *arguments):
 def agent_rewards(episodes, seed=0):
     """Rewards that differ between agents, as with distribution matching; large enough for the linear part."""
     generator = torch.Generator().manual_seed(seed)
-    rewards = torch.randn(episodes.n_agents, episodes.rows, generator=generator)
-    return episodes.reward + rewards, torch.tensor([0.3, -0.8])
+    played = torch.randn(episodes.n_agents, episodes.rows, generator=generator)
+    terminal = torch.randn(episodes.n_agents, episodes.n_episodes, generator=generator)
+    return Rewards(episodes.reward + played, terminal, torch.tensor([0.3, -0.8]))
 
 
 def test_gae_by_hand():
@@ -95,7 +98,7 @@ def test_policy_objective_by_hand():
 def test_normalised_advantages_have_mean_0_and_deviation_1_over_the_counted():
     counted = torch.tensor([1.0, 3.0])
     found = normalise_advantages(torch.tensor([3.0, 5.0]), counted)
-    torch.testing.assert_close(found, torch.tensor([1.0, 3.0]), rtol=2e-5, atol=0)
+    torch.testing.assert_close(found, torch.tensor([0.5**0.5, 4.5**0.5]), rtol=2e-5, atol=0)
 
 
 def test_sampling_follows_the_probabilities_and_takes_only_what_is_available():
@@ -112,26 +115,39 @@ def test_the_last_available_action_is_never_overshot():
     assert int(sample_actions(masked_log_softmax(logits, avail), torch.full((1000,), 1 - 2.0**-24)).max()) <= 5
 
 
+QUIRKS = {
+    "none": {"absorbing_zeros": False, "regeneration_pays": False},
+    "default": {},
+    "last_episode_left_out": {"last_episode_left_out": True},
+    "first_action_leak": {"first_action_leak": True},
+    "one_sided_huber": {"one_sided_huber": True},
+    "frozen_critic_head": {"frozen_critic_head": True},
+    "all but absorbing_zeros": {**QuirkSettings.as_the_papers_code().model_dump(), "absorbing_zeros": False},
+    "all": QuirkSettings.as_the_papers_code().model_dump(),
+}
+
+
+def past_its_first_update(**quirks):
+    """A learner whose biases are not 0 and whose actors are not uniform; its optimizers have no past."""
+    learned, fresh = learner(**quirks), learner(**quirks)
+    learned.learn(play(learned))
+    fresh.actor.copy_(learned.actor)
+    fresh.critic.copy_(learned.critic)
+    return fresh
+
+
 @pytest.mark.parametrize("use_kernels", [True, False])
-@pytest.mark.parametrize(
-    "quirks", [{}, {"first_action_leak": True, "one_sided_huber": True, "frozen_critic_head": True}]
-)
-def test_update_equals_the_padded_computation(use_kernels, quirks):
-    ippo = learner(**quirks)
-    ippo.learn(play(ippo))  # so that biases are not 0 and actors not uniform
-    fresh = learner(**quirks)  # Adam without a past, as in the oracle
-    fresh.actor.copy_(ippo.actor)
-    fresh.critic.copy_(ippo.critic)
-    fresh.use_kernels = use_kernels
-    episodes = play(fresh, first=100)
-    rewards, absorbing = agent_rewards(episodes)
-    expected_actor, expected_critic = padded_update(fresh, episodes, rewards, absorbing)
-    before = fresh.actor.clone(), fresh.critic.clone()
-    update(fresh, episodes, rewards, absorbing)
-    moved = (fresh.actor - before[0]).abs().max(), (fresh.critic - before[1]).abs().max()
-    assert min(moved) > 1e-3
-    torch.testing.assert_close(fresh.actor, expected_actor, rtol=0, atol=2e-6)
-    torch.testing.assert_close(fresh.critic, expected_critic, rtol=0, atol=2e-6)
+@pytest.mark.parametrize("quirks", QUIRKS.values(), ids=QUIRKS)
+@pytest.mark.parametrize("deaths", [{1: 2}, {0: 8, 1: 3}, {}], ids=["one dies", "dead at the end", "nobody dies"])
+def test_update_equals_the_padded_computation(use_kernels, quirks, deaths):
+    """Of episodes of 3 to 8 = T steps, so that L + 1 = T and L = T are among them."""
+    ippo = past_its_first_update(**quirks)
+    ippo.use_kernels = use_kernels
+    episodes = play(ippo, first=100, deaths=deaths)
+    assert {7, 8} < set(episodes.lengths.tolist())
+    found = differences(ippo, episodes)
+    assert set(found) == {"rewards", "advantages", "returns", "actor", "critic"}
+    assert all(value < 2e-5 for value in found.values()), found
 
 
 @pytest.mark.parametrize("absorbing_zeros", [True, False])
@@ -139,7 +155,7 @@ def test_first_epoch_sees_the_log_probs_and_values_of_the_rollout(absorbing_zero
     ippo = learner(absorbing_zeros=absorbing_zeros)
     ippo.learn(play(ippo))
     episodes = play(ippo, first=50)
-    batch = ippo.batch(episodes, *agent_rewards(episodes))
+    batch = ippo.batch(episodes, agent_rewards(episodes))
     for agent, rows in enumerate(batch.actor_rows):
         policy = ippo.policy()
         own = [rows.inputs.expand(2, -1, -1), rows.hidden.expand(2, -1, -1)]
@@ -153,10 +169,22 @@ def test_first_epoch_sees_the_log_probs_and_values_of_the_rollout(absorbing_zero
 def test_first_action_leak_changes_the_first_steps_inputs_only():
     plain, leaking = learner(), learner(first_action_leak=True)
     episodes = play(plain)
-    differs = (plain._inputs(episodes) != leaking._inputs(episodes)).any(-1)
-    first = torch.zeros(episodes.rows, dtype=torch.bool)
+    inputs = [one.batch(episodes, agent_rewards(episodes)).critic_rows for one in (plain, leaking)]
+    first = torch.zeros(len(inputs[0][0].inputs), dtype=torch.bool)
     first[episodes.starts[:-1]] = True
-    assert torch.equal(differs, first.expand(2, -1))
+    for one, other in zip(*inputs, strict=True):
+        assert torch.equal((one.inputs != other.inputs).any(-1), first)
+
+
+@pytest.mark.parametrize("absorbing_zeros", [True, False])
+def test_the_first_ratio_is_1_under_the_leak_too(absorbing_zeros):
+    ippo = past_its_first_update(first_action_leak=True, absorbing_zeros=absorbing_zeros)
+    episodes = play(ippo, first=50)
+    batch = ippo.batch(episodes, agent_rewards(episodes))
+    _, objective = ippo.actor_gradient(ippo.actor, batch)
+    surrogate = torch.stack([rows.advantages.mean() for rows in batch.actor_rows]).double()
+    torch.testing.assert_close(objective[:, 0], surrogate, rtol=0, atol=1e-6)
+    assert not objective[:, 2].any()
 
 
 def test_garbage_in_a_dead_agents_steps_does_not_reach_its_actor():
@@ -175,9 +203,9 @@ def test_garbage_in_a_dead_agents_steps_does_not_reach_its_actor():
 def test_without_absorbing_zeros_the_absorbing_reward_does_not_matter():
     ippo, other = learner(absorbing_zeros=False), learner(absorbing_zeros=False)
     episodes = play(ippo)
-    rewards, _ = agent_rewards(episodes)
-    update(ippo, episodes, rewards, torch.zeros(2))
-    update(other, episodes, rewards, torch.full((2,), 1e6))
+    rewards = agent_rewards(episodes)
+    update(ippo, episodes, rewards)
+    update(other, episodes, rewards._replace(terminal=torch.full((2, 12), 1e6), padded=torch.full((2,), 1e6)))
     assert torch.equal(ippo.actor, other.actor) and torch.equal(ippo.critic, other.critic)
 
 
@@ -186,8 +214,8 @@ def test_ends_without_absorbing_zeros():
     settings = SETTINGS.model_copy(update={"gae_lambda": 1.0})
     ippo = learner(settings, absorbing_zeros=False)
     episodes = play(ippo)
-    rewards, absorbing = agent_rewards(episodes)
-    batch = ippo.batch(episodes, rewards, absorbing)
+    rewards = agent_rewards(episodes)
+    batch = ippo.batch(episodes, rewards)
     last = episodes.starts[1:] - 1
     policy = ippo.policy()
     again = policy.act(  # the step after the last, had the battle gone on
@@ -203,7 +231,7 @@ def test_ends_without_absorbing_zeros():
         ).hidden,
         torch.zeros(2, 12),
     )
-    expected = rewards[:, last] + 0.99 * again.extras["value"] * episodes.truncated
+    expected = rewards.played[:, last] + 0.99 * again.extras["value"] * episodes.truncated
     assert 0 < int(episodes.truncated.sum()) < 12
     found = torch.stack([rows.returns for rows in batch.critic_rows])[:, last]
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
@@ -214,11 +242,11 @@ def test_agents_do_not_influence_each_other():
     """Another reward for agent 1 leaves agent 0 as it was."""
     ippo, other = learner(), learner()
     episodes = play(ippo)
-    rewards, absorbing = agent_rewards(episodes)
-    update(ippo, episodes, rewards, absorbing)
-    changed = rewards.clone()
+    rewards = agent_rewards(episodes)
+    update(ippo, episodes, rewards)
+    changed = rewards.played.clone()
     changed[1] *= -3
-    update(other, episodes, changed, absorbing)
+    update(other, episodes, rewards._replace(played=changed))
     assert torch.equal(ippo.actor[0], other.actor[0]) and torch.equal(ippo.critic[0], other.critic[0])
     assert not torch.equal(ippo.actor[1], other.actor[1])
 
@@ -270,8 +298,31 @@ def test_same_seed_same_training_bit_by_bit():
 def test_rewards_of_other_episodes_are_refused():
     ippo = learner()
     episodes = play(ippo)
-    with pytest.raises(ValueError, match=r"rewards: found shape \[2, 5\], expected \[2, \d+\]"):
-        update(ippo, episodes, torch.zeros(2, 5), torch.zeros(2))
+    with pytest.raises(ValueError, match=r"rewards.played: found shape \[2, 5\], expected \[2, \d+\]"):
+        update(ippo, episodes, agent_rewards(episodes)._replace(played=torch.zeros(2, 5)))
+
+
+def test_episodes_without_the_answers_at_their_ends_are_refused():
+    ippo = learner()
+    episodes = collect(FakeEnv(12), ippo.policy(), np.arange(12), stream(1, "policy"))
+    with pytest.raises(ValueError, match="found no final_actions, expected them: collect with act_at_end"):
+        ippo.learn(episodes)
+
+
+def test_the_last_episode_left_out_changes_no_loss_but_the_statistics():
+    """Garbage in what the policy saw of it moves no parameter; other rewards do."""
+    ippo, other, third = (learner(last_episode_left_out=True) for _ in range(3))
+    episodes = play(ippo)
+    rewards = agent_rewards(episodes)
+    obs = episodes.obs.clone()
+    obs[:, episodes.starts[-2] :] = 1e6
+    update(ippo, episodes, rewards)
+    update(other, dataclasses.replace(episodes, obs=obs), rewards)
+    assert torch.equal(ippo.actor, other.actor) and torch.equal(ippo.critic, other.critic)
+    played = rewards.played.clone()
+    played[:, episodes.starts[-2] :] += 10.0
+    update(third, episodes, rewards._replace(played=played))
+    assert not torch.equal(ippo.actor, third.actor)
 
 
 @pytest.mark.parametrize("absorbing_zeros", [True, False])

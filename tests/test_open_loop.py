@@ -37,7 +37,8 @@ class Schedule(FakeEnv):
 
 def play(team: IPPO, greedy: bool = False, env: FakeEnv | None = None, first: int = 0) -> Episodes:
     policy = team.greedy_policy() if greedy else team.policy()
-    return collect(env or FakeEnv(12), policy, np.arange(12) + first, stream(1, "policy", first))
+    numbers, generator = np.arange(12) + first, stream(1, "policy", first)
+    return collect(env or FakeEnv(12), policy, numbers, generator, act_at_end=team.acts_at_end and not greedy)
 
 
 def test_the_time_by_hand() -> None:
@@ -74,7 +75,7 @@ def test_its_own_last_actions_change_nothing() -> None:
 def test_the_update_sees_what_the_policy_saw() -> None:
     team = learner()
     episodes = without_sight(play(team), SPEC.episode_limit)
-    inputs = team._inputs(episodes)
+    inputs = team.net_inputs(episodes.obs, episodes.last_actions)
     expected = torch.cat([torch.eye(9)[[1]], torch.zeros(1, SPEC.n_actions), torch.tensor([[0.0, 1.0]])], dim=1)
     torch.testing.assert_close(inputs[1, [1]], normalise(expected))  # step 1 of the first episode, agent 1
     hidden = episodes.extras["actor_hidden"]

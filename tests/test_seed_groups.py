@@ -54,12 +54,12 @@ def play(learners: list[Learner], settings: list[RunSettings], update: int, toge
     envs = [make_env("simulator", "3m", learners[0].episodes_per_update, own.seed) for own in settings]
     numbers = [np.arange(8 * update, 8 * update + 8) for _ in settings]
     generators = [stream(own.seed, "policy", update) for own in settings]
+    needs = {"keep_state": learners[0].keeps_state, "act_at_end": learners[0].acts_at_end}
     if together:
-        joint, keep_state = learners[0].joint_policy(learners), learners[0].keeps_state
-        return collect_together(envs, joint, numbers, generators, keep_state=keep_state)
+        return collect_together(envs, learners[0].joint_policy(learners), numbers, generators, **needs)
     policies = [learner.policy() for learner in learners]
     parts = zip(envs, policies, numbers, generators, strict=True)
-    return [collect(*one, keep_state=learners[0].keeps_state) for one in parts]
+    return [collect(*one, **needs) for one in parts]
 
 
 def plainly(learner: Learner) -> Learner:

@@ -99,15 +99,19 @@ def settings(stored_episodes: int = 8, **changes: Any) -> RunSettings:
 
 
 def play(learner: SelfImitation, update: int = 0) -> Episodes:
-    return collect(FakeEnv(6), learner.policy(), np.arange(6) + 6 * update, stream(1, "policy", update))
+    numbers, generator = np.arange(6) + 6 * update, stream(1, "policy", update)
+    return collect(FakeEnv(6), learner.policy(), numbers, generator, act_at_end=learner.acts_at_end)
 
 
-def test_experts_are_the_best_own_episodes() -> None:
-    learner = SelfImitation(SPEC, settings(stored_episodes=4))
+@pytest.mark.parametrize("absorbing_zeros", [True, False])
+def test_experts_are_the_best_own_episodes(absorbing_zeros: bool) -> None:
+    quirks = QuirkSettings(absorbing_zeros=absorbing_zeros)
+    learner = SelfImitation(SPEC, settings(stored_episodes=4, quirks=quirks))
     episodes = play(learner)
     found = learner.expert_rows(episodes)
     best = np.sort(np.argsort(-discounted_returns(episodes.reward, episodes.lengths, 0.99), kind="stable")[:4])
-    expected = np.concatenate([episodes.obs[0, episodes.starts[n] : episodes.starts[n + 1]].numpy() for n in best])
+    parts = [[*episodes.obs[0, episodes.starts[n] : episodes.starts[n + 1]], episodes.final_obs[0, n]] for n in best]
+    expected = np.concatenate([part if absorbing_zeros else part[:-1] for part in parts])
     np.testing.assert_array_equal(found[0].rows[:, : SPEC.obs_size], expected)
 
 

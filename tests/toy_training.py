@@ -66,6 +66,7 @@ class ToyLearner:
     """Strengthens the actions of well paid episodes, with noise of its own and a memory of all it saw."""
 
     keeps_state = False
+    acts_at_end = False
 
     def __init__(self, episodes_per_update: int = 4, seconds: float = 0.0, fails_at: int | None = None) -> None:
         self.episodes_per_update = episodes_per_update

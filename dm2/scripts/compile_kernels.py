@@ -51,7 +51,8 @@ def _learn_twice(settings: RunSettings, spec: EnvSpec, demonstrations: Demonstra
     env = make_env("simulator", MAP_NAME, battles, SEED)
     for update in range(2):
         numbers = np.arange(battles) + update * battles
-        learner.learn(collect(env, learner.policy(), numbers, stream(SEED, update), keep_state=learner.keeps_state))
+        needs = {"keep_state": learner.keeps_state, "act_at_end": learner.acts_at_end}
+        learner.learn(collect(env, learner.policy(), numbers, stream(SEED, update), **needs))
     evaluate(learner.greedy_policy(), "simulator", MAP_NAME, SEED, 2)
     return learner
 
