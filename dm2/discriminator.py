@@ -34,6 +34,7 @@ from dm2.backends import EnvSpec
 from dm2.checks import check_shape
 from dm2.config import DiscriminatorSettings, QuirkSettings
 from dm2.discriminator_kernels import EpisodeRows, GradientEngine, Parameters, episode_rows
+from dm2.products import linear
 from dm2.randomness import stream
 from dm2.rollout import Episodes
 
@@ -93,9 +94,9 @@ def with_terminal_rows(rows: np.ndarray, final: np.ndarray, starts: np.ndarray) 
 
 def logits(net: Parameters, x: Tensor) -> Tensor:
     """logit(x) of every learner; x is [learners, rows, input_size], the result [learners, rows]."""
-    h1 = torch.tanh(torch.baddbmm(net.b1[:, None], x, net.w1.mT))
-    h2 = torch.tanh(torch.baddbmm(net.b2[:, None], h1, net.w2.mT))
-    return torch.baddbmm(net.b3[:, None], h2, net.w3[:, :, None])[:, :, 0]
+    h1 = torch.tanh(linear(x, net.w1.mT, net.b1))
+    h2 = torch.tanh(linear(h1, net.w2.mT, net.b2))
+    return linear(h2, net.w3[:, :, None], net.b3)[:, :, 0]
 
 
 def stored_logits(parameters: Tensor, spec: EnvSpec, settings: DiscriminatorSettings) -> Callable[[Episodes], Tensor]:

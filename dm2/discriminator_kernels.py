@@ -19,8 +19,8 @@ and with a for the pre-activations, where the binary cross-entropies join in (th
 A mixed row x = alpha e + (1 - alpha) o has a1 = alpha a1(e) + (1 - alpha) a1(o), so its first layer costs no product in
 either direction: it reads what the rows e and o have computed, and hands its a1_bar back to them.
 
-The matrix products are torch's; everything between two products is one numba kernel. Rows go through in blocks of a few
-episode pairs, so that the arrays of a block stay in a core's cache.
+The matrix products are those of `dm2.products`; everything between two products is one numba kernel. Rows go through in
+blocks of a few episode pairs, so that the arrays of a block stay in a core's cache.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ import torch
 from torch import Tensor
 
 from dm2.jit import njit
+from dm2.products import add_product, multiply
 
 PAIRS_PER_BLOCK = 1000
 COLUMNS_MULTIPLE = 16
@@ -425,7 +426,7 @@ class GradientEngine:
             tensor.zero_()
         for name in ("w1_bar", "ku1_u1"):
             self.tensors[name].zero_()
-        torch.mm(net.w1, net.w1.T, out=self.tensors["gram"])
+        multiply(net.w1, net.w1.T, out=self.tensors["gram"])
         sums = np.zeros(5)
         size = max(1, PAIRS_PER_BLOCK * len(own_ids) // int(own_steps.sum()))
         for first in range(0, len(own_ids), size):
@@ -433,7 +434,8 @@ class GradientEngine:
             counts = self._gather(expert, expert_ids[block], own, own_ids[block], alpha[block])
             self._add_block(net, gradient, sums, *counts)
         w1_bar = self.tensors["w1_bar"][:, : self.input_size]
-        torch.addmm(w1_bar, self.tensors["ku1_u1"], net.w1, out=gradient.w1)
+        multiply(self.tensors["ku1_u1"], net.w1, out=gradient.w1)
+        gradient.w1.add_(w1_bar)
         sums[2:4] /= expert_steps.sum(), own_steps.sum()
         return sums
 
@@ -473,24 +475,24 @@ class GradientEngine:
         h1, a2, u1, u2, gu1 = t["h1"][:both], t["a2"][:both], t["u1"][:pairs], t["u2"][:pairs], t["gu1"][:pairs]
         h1_mixed, a2_mixed, through_s1 = a["h1"][rows:both], a["a2"][rows:both], a["through_s1"][:pairs]
 
-        torch.mm(t["x"][:rows, : self.input_size], net.w1.T, out=t["a1"][:rows])
+        multiply(t["x"][:rows, : self.input_size], net.w1.T, out=t["a1"][:rows])
         _first_layer(a["a1"][:rows], b1, *mix, a["h1"][:both])
-        torch.mm(h1, net.w2.T, out=a2)
+        multiply(h1, net.w2.T, out=a2)
         _second_layer(
             a["a2"][:both], b2, w3, b3, n_expert, rows, a["weights"], a["u2"][:pairs], grad_b2, grad_w3, grad_b3, sums
         )
-        torch.mm(u2, net.w2, out=u1)
+        multiply(u2, net.w2, out=u1)
         _input_gradient(a["u1"][:pairs], h1_mixed)
-        torch.mm(u1, t["gram"], out=gu1)
+        multiply(u1, t["gram"], out=gu1)
         _penalty(
             a["u1"][:pairs], a["gu1"][:pairs], h1_mixed, a["pair_count"][:pairs], a["weights"], a["ku1"][:pairs],
             through_s1, sums,
         )  # fmt: skip
-        t["ku1_u1"].addmm_(t["ku1"][:pairs].T, u1)
-        gradient.w2.addmm_(u2.T, gu1)
-        torch.mm(gu1, net.w2.T, out=t["u2_bar"][:pairs])
+        add_product(t["ku1_u1"], t["ku1"][:pairs].T, u1)
+        add_product(gradient.w2, u2.T, gu1)
+        multiply(gu1, net.w2.T, out=t["u2_bar"][:pairs])
         _second_layer_backward(a2_mixed, a["u2_bar"][:pairs], w3, grad_b2, grad_w3)
-        gradient.w2.addmm_(a2.T, h1)
-        torch.mm(a2, net.w2, out=t["h1_bar"][:both])
+        add_product(gradient.w2, a2.T, h1)
+        multiply(a2, net.w2, out=t["h1_bar"][:both])
         _first_layer_backward(a["h1_bar"][:both], a["h1"][:both], through_s1, *mix, a["a1_bar"][:rows], grad_b1)
-        t["w1_bar"].addmm_(t["a1_bar"][:rows].T, t["x"][:rows])
+        add_product(t["w1_bar"], t["a1_bar"][:rows].T, t["x"][:rows])

@@ -2,9 +2,9 @@
 
 Rows are independent (the GRU's stored state is an input), so a learner's rows are passed through its network, forward
 and back, in chunks small enough that everything in between stays in the processor's caches; only the sums over rows,
-the gradients, leave them. Matrix products are torch's; all else (normalisation, ReLU, GRU gates and their derivatives)
-is one numba kernel per layer, whose loops over the hidden units the compiler turns into SIMD instructions: for that the
-number of units has to be a constant to it.
+the gradients, leave them. Matrix products are those of `dm2.products`; all else (normalisation, ReLU, GRU gates and
+their derivatives) is one numba kernel per layer, whose loops over the hidden units the compiler turns into SIMD
+instructions: for that the number of units has to be a constant to it.
 
 `dm2.nets.forward` under automatic differentiation is the plain twin: oracle of the tests, and the way on other devices.
 """
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from dm2.jit import njit
 from dm2.nets import Folded
+from dm2.products import add_product, multiply
 
 ROWS_PER_CHUNK = 512
 """Measured best with 64 units, some 4 KB of intermediate results per row; fewer rows cost more calls than they save."""
@@ -222,28 +223,29 @@ class _Chunk:
         n_h, n_y3, n_rstd3 = h.numpy(), y3.numpy(), self.rstd3.numpy()
         n_from_input, n_from_hidden = from_input.numpy(), from_hidden.numpy()
 
-        torch.mm(x, net.weight1, out=z1)
+        multiply(x, net.weight1, out=z1)
         self.kernels.relu_norm(z1.numpy(), net.bias1.numpy(), y1.numpy(), self.rstd1.numpy())
-        torch.mm(y1, net.weight2, out=z2)
+        multiply(y1, net.weight2, out=z2)
         self.kernels.relu_norm(z2.numpy(), net.bias2.numpy(), y2.numpy(), self.rstd2.numpy())
-        torch.mm(y2, net.gru_input_weight, out=from_input)
-        torch.mm(h, net.gru_hidden_weight, out=from_hidden)
+        multiply(y2, net.gru_input_weight, out=from_input)
+        multiply(h, net.gru_hidden_weight, out=from_hidden)
         biases = net.gru_input_bias.numpy(), net.gru_hidden_bias.numpy()
         self.kernels.gru_norm(n_from_input, n_from_hidden, *biases, n_h, n_y3, n_rstd3)
-        torch.addmm(net.head_bias, y3, net.head_weight, out=out)
+        multiply(y3, net.head_weight, out=out)
+        out += net.head_bias
 
         loss.gradient(first, last, out.numpy())
 
-        gradients.head_weight.addmm_(y3.t(), out)
+        add_product(gradients.head_weight, y3.t(), out)
         gradients.head_bias.add_(out.sum(0))
-        torch.mm(out, net.head_weight.t(), out=d)
+        multiply(out, net.head_weight.t(), out=d)
         bias_gradients = gradients.gru_input_bias.numpy(), gradients.gru_hidden_bias.numpy()
         self.kernels.gru_norm_backward(d.numpy(), n_y3, n_rstd3, n_from_input, n_from_hidden, n_h, *bias_gradients)
-        gradients.gru_hidden_weight.addmm_(h.t(), from_hidden)
-        gradients.gru_input_weight.addmm_(y2.t(), from_input)
-        torch.mm(from_input, net.gru_input_weight.t(), out=d)
+        add_product(gradients.gru_hidden_weight, h.t(), from_hidden)
+        add_product(gradients.gru_input_weight, y2.t(), from_input)
+        multiply(from_input, net.gru_input_weight.t(), out=d)
         self.kernels.relu_norm_backward(d.numpy(), y2.numpy(), self.rstd2.numpy(), z2.numpy(), gradients.bias2.numpy())
-        gradients.weight2.addmm_(y1.t(), d)
-        torch.mm(d, net.weight2.t(), out=y3)
+        add_product(gradients.weight2, y1.t(), d)
+        multiply(d, net.weight2.t(), out=y3)
         self.kernels.relu_norm_backward(y3.numpy(), y1.numpy(), self.rstd1.numpy(), z1.numpy(), gradients.bias1.numpy())
-        gradients.weight1.addmm_(x.t(), y3)
+        add_product(gradients.weight1, x.t(), y3)

@@ -28,6 +28,7 @@ from torch import Tensor
 from torch.nn.functional import layer_norm
 
 from dm2.checks import check_shape
+from dm2.products import linear
 
 if TYPE_CHECKING:
     from dm2.backends import EnvSpec
@@ -150,7 +151,7 @@ def fold(flat: Tensor, shape: NetShape) -> Folded:
     p = named_parameters(flat, shape)
 
     def merge(norm: str, weight: str, bias: str) -> tuple[Tensor, Tensor]:
-        merged_bias = torch.baddbmm(p[bias][:, None], p[f"{norm}.bias"][:, None], p[weight])[:, 0]
+        merged_bias = linear(p[f"{norm}.bias"][:, None], p[weight], p[bias])[:, 0]
         return p[f"{norm}.weight"][:, :, None] * p[weight], merged_bias
 
     return Folded(
@@ -211,12 +212,12 @@ def forward(net: Folded, inputs: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor
     Returns:
         Outputs [L, R, outputs] and the GRU's state after the step [L, R, hidden].
     """
-    layer1 = normalise(torch.baddbmm(net.bias1[:, None], inputs, net.weight1).relu())
-    layer2 = normalise(torch.baddbmm(net.bias2[:, None], layer1, net.weight2).relu())
-    from_input = torch.baddbmm(net.gru_input_bias[:, None], layer2, net.gru_input_weight)
-    from_hidden = torch.baddbmm(net.gru_hidden_bias[:, None], hidden, net.gru_hidden_weight)
+    layer1 = normalise(linear(inputs, net.weight1, net.bias1).relu())
+    layer2 = normalise(linear(layer1, net.weight2, net.bias2).relu())
+    from_input = linear(layer2, net.gru_input_weight, net.gru_input_bias)
+    from_hidden = linear(hidden, net.gru_hidden_weight, net.gru_hidden_bias)
     new_hidden = gru(from_input, from_hidden, hidden)
-    outputs = torch.baddbmm(net.head_bias[:, None], normalise(new_hidden), net.head_weight)
+    outputs = linear(normalise(new_hidden), net.head_weight, net.head_bias)
     return outputs, new_hidden
 
 

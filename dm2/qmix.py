@@ -34,6 +34,7 @@ from torch.nn import functional
 from dm2.checks import check_shape
 from dm2.config import QMIXSettings, QuirkSettings, RunSettings
 from dm2.nets import entries_of
+from dm2.products import linear
 from dm2.randomness import generator_state, restore_generator, stream
 from dm2.recurrence import GRUWeights, gru, gru_step
 from dm2.replay import Replay, ReplayBatch, side_by_side
@@ -221,10 +222,7 @@ def step_values(parameters: Parameters, inputs: Tensor, hidden: Tensor) -> tuple
 
 
 def _linear(parameters: Parameters, name: str, inputs: Tensor) -> Tensor:
-    weight, bias = parameters[f"{name}.weight"], parameters[f"{name}.bias"]
-    if weight.dim() == 2:
-        return functional.linear(inputs, weight, bias)
-    return torch.baddbmm(bias[:, None], inputs, weight.mT)
+    return linear(inputs, parameters[f"{name}.weight"].mT, parameters[f"{name}.bias"])
 
 
 class QMIXPolicy:

@@ -30,6 +30,7 @@ from dm2 import nets
 from dm2.checks import check_shape
 from dm2.jit import njit
 from dm2.net_kernels import FAST, sigmoid
+from dm2.products import add_product, linear, multiply, product
 
 Array = np.ndarray
 
@@ -108,11 +109,11 @@ def plain_gru(inputs: Tensor, counts: list[int], hidden: Tensor, weights: GRUWei
 
     On a GPU torch's own would compute in TF32 unless told otherwise, and takes one network at a time.
     """
-    from_input = inputs @ weights.input_weight.mT + weights.input_bias[..., None, :]
+    from_input = linear(inputs, weights.input_weight.mT, weights.input_bias)
     states = []
     for step in from_input.split(counts, dim=-2):
         hidden = hidden[..., : step.shape[-2], :]
-        from_hidden = hidden @ weights.hidden_weight.mT + weights.hidden_bias[..., None, :]
+        from_hidden = linear(hidden, weights.hidden_weight.mT, weights.hidden_bias)
         hidden = nets.gru(step, from_hidden, hidden)
         states.append(hidden)
     return torch.cat(states, dim=-2)
@@ -129,9 +130,12 @@ def gru_step(inputs: Tensor, hidden: Tensor, weights: GRUWeights) -> Tensor:
     Returns:
         float [..., rows, H].
     """
-    if weights.input_weight.dim() == 2:
-        return torch.gru_cell(inputs, hidden, *weights)
-    return plain_gru(inputs, [inputs.shape[-2]], hidden, weights)
+    rows, one_network = inputs.shape[-2], weights.input_weight.dim() == 2
+    if one_network and inputs.device.type == "cpu" and inputs.dtype == torch.float32 and not torch.is_grad_enabled():
+        gates = linear(inputs, weights.input_weight.t(), weights.input_bias)
+        room, hidden_weight = torch.empty_like(gates), weights.hidden_weight.t()
+        return unroll(gates, room, [rows], hidden, hidden_weight, weights.hidden_bias)[rows:]
+    return plain_gru(inputs, [rows], hidden, weights)
 
 
 class _Unroll(torch.autograd.Function):
@@ -145,7 +149,7 @@ class _Unroll(torch.autograd.Function):
     def forward(ctx: Any, inputs: Tensor, counts: list[int], hidden: Tensor, *weights: Tensor) -> Tensor:
         input_weight, hidden_weight, input_bias, hidden_bias = (weight.detach() for weight in weights)
         history = unroll(
-            gates := torch.addmm(input_bias, inputs, input_weight.t()),
+            gates := linear(inputs, input_weight.t(), input_bias),
             from_hidden := torch.empty_like(gates),
             counts,
             hidden,
@@ -162,11 +166,11 @@ class _Unroll(torch.autograd.Function):
         inputs, input_weight, hidden_weight, gates, from_hidden, history = ctx.saved_tensors
         unroll_backward(grad_states.clone(), gates, from_hidden, history, ctx.counts, hidden_weight.t())
         return (
-            gates @ input_weight if ctx.needs_input_grad[0] else None,
+            product(gates, input_weight) if ctx.needs_input_grad[0] else None,
             None,
             None,
-            gates.t() @ inputs,
-            from_hidden.t() @ states_before(history, ctx.counts),
+            product(gates.t(), inputs),
+            product(from_hidden.t(), states_before(history, ctx.counts)),
             gates.sum(0),
             from_hidden.sum(0),
         )
@@ -192,8 +196,8 @@ def unroll(
     step = kernels(hidden.shape[1]).step
     n_gates, n_from_hidden, n_history, n_bias = (x.numpy() for x in (gates, from_hidden, history, hidden_bias))
     before, start = 0, 0  # row of the history with the first sequence's state, row of its step
-    for count, product in zip(counts, from_hidden.split(counts), strict=True):
-        torch.mm(history.narrow(0, before, count), hidden_weight, out=product)
+    for count, step_from_hidden in zip(counts, from_hidden.split(counts), strict=True):
+        multiply(history.narrow(0, before, count), hidden_weight, out=step_from_hidden)
         end, after = start + count, start + counts[0]
         step(
             n_gates[start:end],
@@ -221,13 +225,13 @@ def unroll_backward(
     """
     step, first = kernels(history.shape[1]).step_backward, counts[0]
     n_grad, n_gates, n_from_hidden, n_history = (x.numpy() for x in (grad, gates, from_hidden, history))
-    products, weight, end = from_hidden.split(counts), hidden_weight.t(), grad.shape[0]
+    by_from_hidden, weight, end = from_hidden.split(counts), hidden_weight.t(), grad.shape[0]
     for t in range(len(counts) - 1, 0, -1):
         count, start = counts[t], end - counts[t]
         before = start - counts[t - 1]
         states, by_before = n_history[first + before : first + before + count], n_grad[before : before + count]
         step(n_grad[start:end], n_gates[start:end], n_from_hidden[start:end], states, by_before)
-        grad.narrow(0, before, count).addmm_(products[t], weight)
+        add_product(grad.narrow(0, before, count), by_from_hidden[t], weight)
         end = start
     nowhere = np.empty((first, history.shape[1]), np.float32)
     step(n_grad[:end], n_gates[:end], n_from_hidden[:end], n_history[:first], nowhere)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from dm2.products import VARIABLE
 from dm2.storage import RunDirectory, StorageError, check_record, load_tensors, read_json, save_tensors
 
 if TYPE_CHECKING:
@@ -168,9 +169,11 @@ def check_identity(path: Path, record: Mapping[str, Any], expected: Identity) ->
     """
     differing = differences({key: record.get(key) for key in expected}, expected)
     if differing:
+        by_other_products = any(line.startswith("products: ") for line in differing)
+        how = f" (products: the environment variable {VARIABLE})" if by_other_products else ""
         raise StorageError(
             f"{path}: made by another configuration than this one: {'; '.join(differing)}."
-            " Put the old values back, or start the run over with --fresh (the same as deleting its folder)"
+            f" Put the old values back{how}, or start the run over with --fresh (the same as deleting its folder)"
         )
 
 

@@ -1,9 +1,9 @@
 """Gradients of a recurrent network of `dm2.nets` over sequences, on the CPU, with back-propagation through time.
 
-As in `dm2.net_kernels`, matrix products are torch's and all else is one numba kernel per layer; here the GRU's state
-goes from step to step (`dm2.recurrence`). Sequences are taken through in blocks, forward and back, so that what lies
-between stays in the processor's cache. Rows with one and the same
-input share all layers before the GRU's state. `forward_block` under automatic differentiation is the plain twin.
+As in `dm2.net_kernels`, matrix products are those of `dm2.products` and all else is one numba kernel per layer; here
+the GRU's state goes from step to step (`dm2.recurrence`). Sequences are taken through in blocks, forward and back, so
+that what lies between stays in the processor's cache. Rows with one and the same input share all layers before the
+GRU's state. `forward_block` under automatic differentiation is the plain twin.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from dm2 import net_kernels
 from dm2.jit import njit
 from dm2.net_kernels import FAST, LAYER_NORM_EPSILON
 from dm2.nets import Folded, normalise
+from dm2.products import add_product, linear, product
 from dm2.recurrence import GRUWeights, gru, pack, states_before, unroll, unroll_backward
 
 SEQUENCES_PER_BLOCK = 128
@@ -64,11 +65,11 @@ def forward_block(net: Folded, block: SequenceBlock) -> tuple[Tensor, Tensor]:
         Outputs [rows, outputs] and the GRU's states after each step [rows, hidden].
     """
     own = one_network(net)
-    layer1 = normalise(torch.addmm(own.bias1, block.inputs, own.weight1).relu())
-    layer2 = normalise(torch.addmm(own.bias2, layer1, own.weight2).relu())
+    layer1 = normalise(linear(block.inputs, own.weight1, own.bias1).relu())
+    layer2 = normalise(linear(layer1, own.weight2, own.bias2).relu())
     weights = GRUWeights(own.gru_input_weight.t(), own.gru_hidden_weight.t(), own.gru_input_bias, own.gru_hidden_bias)
     states = gru(layer2[block.source], block.counts, block.hidden, weights)
-    return torch.addmm(own.head_bias, normalise(states), own.head_weight), states
+    return linear(normalise(states), own.head_weight, own.head_bias), states
 
 
 def one_network(net: Folded) -> Folded:
@@ -133,7 +134,7 @@ def _add_gradients(
     counts = block.counts.tolist()
     z1, y1, rstd1 = _relu_norm(layer, block.inputs, net.weight1, net.bias1)
     z2, y2, rstd2 = _relu_norm(layer, y1, net.weight2, net.bias2)
-    from_input = torch.addmm(net.gru_input_bias, y2, net.gru_input_weight)
+    from_input = linear(y2, net.gru_input_weight, net.gru_input_bias)
     shared = len(block.inputs) < block.rows
     gates = from_input.index_select(0, block.source) if shared else from_input
     from_hidden = torch.empty_like(gates)
@@ -141,34 +142,34 @@ def _add_gradients(
     states = history[counts[0] :]
     y3, rstd3 = torch.empty_like(states), torch.empty(len(states))
     sequence.norm(states.numpy(), y3.numpy(), rstd3.numpy())
-    out = torch.addmm(net.head_bias, y3, net.head_weight)
+    out = linear(y3, net.head_weight, net.head_bias)
 
     loss(block, out.numpy())
 
-    gradients.head_weight.addmm_(y3.t(), out)
+    add_product(gradients.head_weight, y3.t(), out)
     gradients.head_bias.add_(out.sum(0))
-    d = out @ net.head_weight.t()
+    d = product(out, net.head_weight.t())
     sequence.norm_backward(d.numpy(), y3.numpy(), rstd3.numpy())
     unroll_backward(d, gates, from_hidden, history, counts, net.gru_hidden_weight)
-    gradients.gru_hidden_weight.addmm_(states_before(history, counts).t(), from_hidden)
+    add_product(gradients.gru_hidden_weight, states_before(history, counts).t(), from_hidden)
     gradients.gru_hidden_bias.add_(from_hidden.sum(0))
     if shared:
         sequence.gather_sums(gates.numpy(), block.source.numpy(), from_input.numpy())
-    gradients.gru_input_weight.addmm_(y2.t(), from_input)
+    add_product(gradients.gru_input_weight, y2.t(), from_input)
     gradients.gru_input_bias.add_(from_input.sum(0))
-    d = from_input @ net.gru_input_weight.t()
+    d = product(from_input, net.gru_input_weight.t())
     layer.relu_norm_backward(d.numpy(), y2.numpy(), rstd2.numpy(), z2.numpy(), gradients.bias2.numpy())
-    gradients.weight2.addmm_(y1.t(), d)
-    d = d @ net.weight2.t()
+    add_product(gradients.weight2, y1.t(), d)
+    d = product(d, net.weight2.t())
     layer.relu_norm_backward(d.numpy(), y1.numpy(), rstd1.numpy(), z1.numpy(), gradients.bias1.numpy())
-    gradients.weight1.addmm_(block.inputs.t(), d)
+    add_product(gradients.weight1, block.inputs.t(), d)
 
 
 def _relu_norm(
     layer: net_kernels.Kernels, inputs: Tensor, weight: Tensor, bias: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Before the ReLU, after the normalisation, and one over the standard deviation of each row."""
-    z = inputs @ weight
+    z = product(inputs, weight)
     y, rstd = torch.empty_like(z), torch.empty(len(z))
     layer.relu_norm(z.numpy(), bias.numpy(), y.numpy(), rstd.numpy())
     return z, y, rstd

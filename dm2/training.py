@@ -43,6 +43,7 @@ from dm2.devices import choose_device, default_device, device_name, on_cpu
 from dm2.errors import UserError
 from dm2.evaluation import Evaluation, evaluate
 from dm2.policies import read_policy
+from dm2.products import library
 from dm2.progress import ProgressReport
 from dm2.provenance import peak_memory_bytes, provenance
 from dm2.randomness import stream
@@ -333,7 +334,7 @@ def open_training(
     """Lock a run and prepare its training; None where it is finished. Lock and log stay open as long as `files`."""
     settings, run = run_to_train.settings, RunDirectory(run_to_train.directory)
     spec = env_spec(settings.backend, settings.map_name)
-    identity = run_identity(settings, spec, demonstrations)
+    identity, products = run_identity(settings, spec, demonstrations), library()
     title = f"{settings.map_name} {settings.condition} seed {settings.seed}"
     files.enter_context(run.locked())
     report = files.enter_context(
@@ -345,6 +346,8 @@ def open_training(
     if is_finished(run, settings, identity):
         report.message(f"{run.path} is finished: nothing to do (--fresh trains it again)")
         return None
+    if products.remark is not None:
+        report.message(products.remark)
     with default_device(device):
         learner = build_learner(settings, spec, demonstrations)
     env = make_env(
@@ -355,6 +358,7 @@ def open_training(
         n_threads=threads,
         regeneration_pays=settings.quirks.regeneration_pays,
     )
+    identity["products"] = str(products)
     return Training(settings, run, learner, env, identity, report, device, threads, run_to_train.on_evaluation)
 
 
@@ -720,7 +724,10 @@ class StopSignals:
 
 
 def run_identity(settings: RunSettings, spec: EnvSpec, demonstrations: Demonstrations | None) -> dict[str, Any]:
-    """All that a run's numbers depend on; a run is only continued under the same."""
+    """All that a run's numbers depend on but for rounding.
+
+    A run is only continued under the same, and by the same `dm2.products`; a finished one is the same whichever it was.
+    """
     return {
         "settings": settings.model_dump(mode="json"),
         "backend": spec.backend,

@@ -30,6 +30,7 @@ from dm2.errors import UserError
 from dm2.ippo import IPPOPolicy, masked_log_softmax
 from dm2.nets import Folded, normalise
 from dm2.plotting import figure_settings
+from dm2.products import linear
 from dm2.qmix import QMIXPolicy
 from dm2.randomness import stream
 from dm2.recording import Battle, Recording, replay, unit_names
@@ -137,7 +138,7 @@ def action_scores(policy: Policy, hidden: Hidden, avail_actions: Tensor) -> Tens
     """
     if isinstance(policy, QMIXPolicy):
         weight, bias = (policy.parameters[f"agent.values.{name}"] for name in ("weight", "bias"))
-        scores = torch.nn.functional.linear(hidden["hidden"], weight, bias)
+        scores = linear(hidden["hidden"].flatten(0, -2), weight.mT, bias).view(avail_actions.shape)
     elif isinstance(policy, IPPOPolicy):
         scores = masked_log_softmax(_head(policy.actor, hidden["actor_hidden"]), avail_actions).exp()
     elif isinstance(policy, RMAPPOPolicy):
@@ -150,7 +151,7 @@ def action_scores(policy: Policy, hidden: Hidden, avail_actions: Tensor) -> Tens
 
 def _head(net: Folded, hidden: Tensor) -> Tensor:
     """The output layer of `dm2.nets.forward`."""
-    return torch.baddbmm(net.head_bias[:, None], normalise(hidden), net.head_weight)
+    return linear(normalise(hidden), net.head_weight, net.head_bias)
 
 
 def _thoughts(episodes: Episodes, score_name: str) -> list[Thoughts]:

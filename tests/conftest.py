@@ -1,12 +1,27 @@
 """Options of the suite: what needs a game or a cluster runs only on request, what needs a GPU where there is one."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
+
+from dm2 import products
+from dm2.errors import UserError
 
 OPT_IN = {
     "starcraft": "run the tests that need StarCraft II",
     "slurm": "run the tests that install and start Slurm (Debian, as root)",
 }
+
+
+@pytest.fixture(params=["torch", "numpy"])
+def each_library(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Multiply by one library after the other."""
+    try:
+        with products.using(request.param):
+            yield
+    except UserError as error:
+        pytest.skip(str(error))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -66,6 +66,7 @@ def both_ways(
     return sums, gradient, losses.detach(), parameter_views(twin.grad, shapes).of(0)
 
 
+@pytest.mark.usefixtures("each_library")
 @pytest.mark.parametrize("absorbing", [True, False])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-6), (torch.float32, 2e-5)])
 @pytest.mark.parametrize("pairs_per_block", [3, 1_000_000])

@@ -11,6 +11,7 @@ from dm2.net_kernels import ChunkLoss, exp, kernels, loss_gradients, sigmoid
 from dm2.nets import NetShape, fold, forward, normalise
 
 
+@pytest.mark.usefixtures("each_library")
 @pytest.mark.parametrize("hidden", [12, 64])
 @pytest.mark.parametrize("rows_per_chunk", [4, 512])
 def test_gradients_equal_automatic_differentiation(monkeypatch, hidden, rows_per_chunk):

@@ -44,6 +44,7 @@ def test_forward_equals_one_step_after_the_other():
         row += count
 
 
+@pytest.mark.usefixtures("each_library")
 def test_gradients_equal_automatic_differentiation(monkeypatch):
     monkeypatch.setattr(sequence_kernels, "SEQUENCES_PER_BLOCK", 3)
     starts, lengths, inputs, hidden, data = sequences([4, 1, 7, 7, 2, 3, 5])

@@ -25,6 +25,7 @@ def main() -> None:
     typer.echo(line(works))
     if works.good:
         typer.echo(line(machine_code()))
+    typer.echo(line(multiplies()))
     typer.echo("\nStarCraft II (optional: only backend starcraft2 needs it)")
     for finding in findings:
         typer.echo(line(finding))
@@ -62,6 +63,19 @@ def machine_code() -> Finding:
         return Finding("machine code", True, f"kept in {place}")
     tried = " or ".join(map(str, jit.places()))
     return Finding("machine code", False, f"cannot be kept in {tried}, {jit.ADVICE}")
+
+
+def multiplies() -> Finding:
+    """Which library multiplies matrices."""
+    from dm2.backends.installation import Finding
+    from dm2.errors import UserError
+    from dm2.products import library
+
+    try:
+        chosen = library()
+    except UserError as error:
+        return Finding("matrix products", False, str(error))
+    return Finding("matrix products", chosen.remark is None, chosen.remark or f"by {chosen}")
 
 
 def line(finding: Finding) -> str:
