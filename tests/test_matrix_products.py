@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from dm2 import products
+
 FILE = Path(__file__).parents[1] / "benchmarks" / "matrix_products.py"
 
 
@@ -43,3 +45,8 @@ def test_products_are_counted(counted, work, operations):
 def test_the_products_of_automatic_differentiation_are_counted_too(counted):
     left, right = A.clone().requires_grad_(), B.clone().requires_grad_()
     assert counted(lambda: (left @ right).sum().backward()) == 3 * ONE
+
+
+def test_numpys_products_are_counted_too(counted):
+    with products.using("numpy"):
+        assert counted(lambda: products.product(A, B)) == ONE

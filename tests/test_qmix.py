@@ -133,7 +133,8 @@ def test_the_unroll_in_training_equals_acting_step_by_step():
         hidden = {"hidden": hidden["hidden"][:, :count]}
         result = policy.act(*inputs, hidden, torch.zeros(2, count))
         hidden = result.hidden
-        values.append(qmix._linear(own.parameters, "agent.values", hidden["hidden"]).transpose(0, 1))
+        by_row = qmix._linear(own.parameters, "agent.values", hidden["hidden"].flatten(0, 1))
+        values.append(by_row.unflatten(0, (2, count)).transpose(0, 1))
         row += count
     torch.testing.assert_close(trained, torch.cat(values).detach(), rtol=1e-4, atol=1e-6)
 
