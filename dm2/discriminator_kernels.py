@@ -434,8 +434,7 @@ class GradientEngine:
             counts = self._gather(expert, expert_ids[block], own, own_ids[block], alpha[block])
             self._add_block(net, gradient, sums, *counts)
         w1_bar = self.tensors["w1_bar"][:, : self.input_size]
-        multiply(self.tensors["ku1_u1"], net.w1, out=gradient.w1)
-        gradient.w1.add_(w1_bar)
+        multiply(self.tensors["ku1_u1"], net.w1, out=gradient.w1, plus=w1_bar)
         sums[2:4] /= expert_steps.sum(), own_steps.sum()
         return sums
 

@@ -231,8 +231,7 @@ class _Chunk:
         multiply(h, net.gru_hidden_weight, out=from_hidden)
         biases = net.gru_input_bias.numpy(), net.gru_hidden_bias.numpy()
         self.kernels.gru_norm(n_from_input, n_from_hidden, *biases, n_h, n_y3, n_rstd3)
-        multiply(y3, net.head_weight, out=out)
-        out += net.head_bias
+        multiply(y3, net.head_weight, out=out, plus=net.head_bias)
 
         loss.gradient(first, last, out.numpy())
 

@@ -168,12 +168,24 @@ def _by_numpy(tensor: Tensor) -> bool:
     return library().name == "numpy" and tensor.dtype == torch.float32 and tensor.device.type == "cpu"
 
 
-def multiply(left: Tensor, right: Tensor, out: Tensor) -> None:
-    """Write left [m, k] right [k, n] into out [m, n], which is contiguous; not differentiable."""
+def multiply(left: Tensor, right: Tensor, out: Tensor, plus: Tensor | None = None) -> None:
+    """Write left [m, k] right [k, n] into out [m, n], which is contiguous; not differentiable.
+
+    Args:
+        left: [m, k].
+        right: [k, n].
+        out: [m, n], contiguous, overwritten.
+        plus: added to the product, broadcasts to [m, n].
+    """
     if _by_numpy(out):
-        np.dot(left.numpy(), right.numpy(), out=out.numpy())
-    else:
+        array = out.numpy()
+        np.dot(left.numpy(), right.numpy(), out=array)
+        if plus is not None:
+            array += plus.numpy()
+    elif plus is None:
         torch.mm(left, right, out=out)
+    else:
+        torch.addmm(plus, left, right, out=out)
 
 
 def add_product(total: Tensor, left: Tensor, right: Tensor) -> None:

@@ -110,11 +110,13 @@ def test_numpys_library_is_left_with_one_thread() -> None:
 def test_products_equal_double_precision(m: int, k: int, n: int) -> None:
     left, right, bias, total = numbers(m, k), numbers(k, n), numbers(n), numbers(m, n)
     expected = left.double() @ right.double()
-    out, sums = torch.empty(m, n), total.clone()
+    out, shifted, sums = torch.empty(m, n), torch.empty(m, n), total.clone()
     multiply(left, right, out=out)
+    multiply(left, right, out=shifted, plus=bias)
     add_product(sums, left.t().contiguous().t(), right.t().contiguous().t())
     for found, wanted in (
         (out, expected),
+        (shifted, expected + bias.double()),
         (sums, total.double() + expected),
         (product(left, right), expected),
         (linear(left, right, bias), expected + bias.double()),
