@@ -212,9 +212,11 @@ def measure_learner(condition: str, map_name: str, arguments: argparse.Namespace
     from dm2.demonstrations import sample_demonstrations
     from dm2.evaluation import evaluate
     from dm2.experiments import Matrix, Run
+    from dm2.memory import keep_freed_memory
     from dm2.training import Learner, build_learner
 
     torch.set_num_threads(1)
+    keep_freed_memory()
     matrix = Matrix.load(ROOT / "config", {"scale": "paper"})
     spec = env_spec("simulator", map_name)
 

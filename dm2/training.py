@@ -42,6 +42,7 @@ from dm2.config import ALGORITHMS, RunSettings, SettingsError
 from dm2.devices import choose_device, default_device, device_name, on_cpu
 from dm2.errors import UserError
 from dm2.evaluation import Evaluation, evaluate
+from dm2.memory import keep_freed_memory
 from dm2.policies import read_policy
 from dm2.products import library
 from dm2.progress import ProgressReport
@@ -282,6 +283,7 @@ def train_group(
     on_gpu = ALGORITHMS[runs[0].settings.algorithm].trains_on_gpu
     chosen = choose_device(device, len(runs), on_gpu)
     torch.set_num_threads(NETWORK_THREADS)
+    keep_freed_memory()
     with ExitStack() as files:
         opened = [open_training(run, demonstrations, chosen, threads, progress, len(runs) > 1, files) for run in runs]
         trainings = [training for training in opened if training is not None]
