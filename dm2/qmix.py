@@ -122,13 +122,23 @@ def gru_weights(parameters: Parameters) -> GRUWeights:
     return GRUWeights(*(parameters[f"agent.gru.{name}"] for name in GRUWeights._fields))
 
 
-def agent_values(parameters: Parameters, batch: ReplayBatch) -> Tensor:
-    """Q_i of all actions at every row of a batch of whole episodes, float32 [rows, A, n_actions]."""
-    rows, agents = batch.last_actions.shape[-2:]
+def agent_inputs(batch: ReplayBatch) -> Tensor:
+    """`build_inputs` of every row of a batch, its agents one after the other, float32 [rows * A, inputs]."""
+    numbers = torch.arange(batch.obs.shape[-2], device=batch.obs.device)
     n_actions = batch.avail_actions.shape[-1]
-    numbers = torch.arange(agents, device=batch.obs.device)
-    inputs = build_inputs(batch.obs, batch.last_actions, numbers, n_actions, agents)
-    features = _linear(parameters, "agent.encoder", inputs.flatten(-3, -2)).relu()
+    return build_inputs(batch.obs, batch.last_actions, numbers, n_actions, len(numbers)).flatten(-3, -2)
+
+
+def agent_values(parameters: Parameters, batch: ReplayBatch, inputs: Tensor) -> Tensor:
+    """Q_i of all actions at every row of a batch of whole episodes, float32 [rows, A, n_actions].
+
+    Args:
+        parameters: of the shared agent.
+        batch: the episodes.
+        inputs: `agent_inputs` of the batch.
+    """
+    rows, agents = batch.last_actions.shape[-2:]
+    features = _linear(parameters, "agent.encoder", inputs).relu_()
     hidden_size = parameters["agent.gru.hidden_weight"].shape[-1]
     start = features.new_zeros(*features.shape[:-2], int(batch.counts[0]) * agents, hidden_size)
     hidden = gru(features, batch.counts * agents, start, gru_weights(parameters))
@@ -304,9 +314,10 @@ class Loss(NamedTuple):
 
 def batch_loss(parameters: Parameters, target_parameters: Parameters, batch: ReplayBatch, gamma: float) -> Loss:
     """Mean squared error of Q_tot over the steps played."""
-    online = agent_values(parameters, batch)
+    inputs = agent_inputs(batch)
+    online = agent_values(parameters, batch, inputs)
     with torch.no_grad():
-        target = agent_values(target_parameters, batch)
+        target = agent_values(target_parameters, batch, inputs)
         next_q = batch.take(double_q(online, target, batch.avail_actions), batch.following)
         next_values = mix(target_parameters, next_q, batch.take(batch.state, batch.following))
         targets = td_targets(batch.reward, batch.continues, next_values, gamma)

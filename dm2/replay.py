@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -129,19 +130,24 @@ class StoredEpisode:
     block: Episodes
     number: int
 
-    @property
+    @cached_property
+    def start(self) -> int:
+        """First row."""
+        return int(self.block.starts[self.number])
+
+    @cached_property
     def length(self) -> int:
         """Env steps."""
         return int(self.block.lengths[self.number])
 
-    @property
+    @cached_property
     def truncated(self) -> bool:
         """True if only the episode limit ended the battle."""
         return bool(self.block.truncated[self.number])
 
     def steps(self, name: str, axis: int) -> Tensor:
         """What the block holds under this name for the steps of this episode, along the axis of the rows."""
-        return getattr(self.block, name).narrow(axis, int(self.block.starts[self.number]), self.length)
+        return getattr(self.block, name).narrow(axis, self.start, self.length)
 
     def final(self, name: str, axis: int) -> Tensor:
         """What the block holds under "final_<name>" for this episode, zeros if nothing, along the axis of the rows."""

@@ -124,7 +124,7 @@ def test_inputs_are_observation_last_action_and_number():
 def test_the_unroll_in_training_equals_acting_step_by_step():
     own = filled()
     batch = own.replay.sample(8, stream(0, "test"))
-    trained = qmix.agent_values(own.parameters, batch).detach()
+    trained = qmix.agent_values(own.parameters, batch, qmix.agent_inputs(batch)).detach()
     policy, row, values = own.greedy_policy(), 0, []
     hidden = policy.initial_hidden(8)
     for count in batch.counts.tolist():
