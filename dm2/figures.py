@@ -51,11 +51,12 @@ LOOKS = {
     "dm2_sil": ("#009E73", "v"),
     "ippo_bc_pretrain": ("#56B4E9", "p"),
     "open_loop": ("#B8860B", "X"),
-    # fewer episodes are lighter; dm2_ippo_demo, which learns from all, is the darkest
+    # fewer episodes are lighter; dm2_ippo_demo, with 1,000, is blue
     "dm2_ippo_demo_64_demonstrated_episodes": ("#A1D99B", "v"),
     "dm2_ippo_demo_125_demonstrated_episodes": ("#74C476", "s"),
     "dm2_ippo_demo_250_demonstrated_episodes": ("#41AB5D", "D"),
     "dm2_ippo_demo_500_demonstrated_episodes": ("#006D2C", "p"),
+    "dm2_ippo_demo_2000_demonstrated_episodes": ("#00331A", "h"),
 }
 OTHER_LOOKS = (
     ("#CC79A7", "h"),

@@ -24,6 +24,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dm2.few_seeds import MIN_SEEDS
 from dm2.figures import (
     OUR_LINE,
     OURS,
@@ -46,7 +47,6 @@ from dm2.plotting import figure_settings
 from dm2.randomness import stream
 from dm2.results import ResultsError, SeedCurves, comparable_curves, seed_curves, was_run, write_table
 from dm2.statistics import (
-    MIN_SEEDS,
     Floats,
     Statistic,
     area_under_curve,

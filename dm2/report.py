@@ -14,14 +14,15 @@ from typing import Any
 
 import pandas as pd
 
-from dm2.claims import WHOLE
 from dm2.figures import format_steps
+from dm2.judgement import interval_text, not_judged, shown
 from dm2.results import DEMONSTRATIONS, ResultsError, cut_short, engine_name, read_table
 from dm2.storage import atomic_write
 
 SUMMARY = ["scale", "backend", "map_name", "condition", "n_seeds", "env_steps", "final_mean", "final_sd", "auc_mean"]
 SUMMARY += ["auc_sd", "final_iqm", "final_iqm_low", "final_iqm_high", "steps_to_50pct", "evaluations", "env_steps_cut"]
-CLAIMS = ["claim", "sentence", "part", "statistic", "rule", "paper", "estimate", "low", "high", "verdict", "reason"]
+CLAIMS = ["claim", "sentence", "part", "statistic", "rule", "expert", "estimate", "low", "high", "verdict", "reason"]
+CLAIMS += ["paper", "paper_low", "paper_high", "paper_verdict"]
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
@@ -88,10 +89,13 @@ def _figure(png: Path) -> str:
 
 
 def _verdicts(claims: pd.DataFrame) -> str:
-    whole = claims[claims["part"] == WHOLE]
-    columns = (whole[column] for column in ("claim", "sentence", "verdict"))
-    rows = [[name, sentence, _Verdict(verdict)] for name, sentence, verdict in zip(*columns, strict=True)]
-    return _table(["claim", "", "verdict"], rows)
+    columns = ["claim", "sentence", "verdict", "paper_verdict"]
+    rows = [
+        [name, sentence, _Verdict(verdict), _Verdict(papers)]
+        for name, sentence, verdict, papers in shown(claims)[0][columns].itertuples(index=False)
+    ]
+    table = _table(["claim", "", "verdict", "the paper's own numbers"], rows) if rows else ""
+    return f"{table}\n<p>{escape(not_judged(claims))}</p>"
 
 
 def _summary(summary: pd.DataFrame) -> str:
@@ -144,10 +148,11 @@ def _demonstration_cells(row: Any) -> list[str]:
 
 
 def _comparisons(claims: pd.DataFrame) -> str:
-    parts = claims[claims["part"] != WHOLE].fillna({"reason": ""})
-    headers = ["claim", "on", "statistic", "rule", "paper", "ours, 95 % interval", "verdict", ""]
-    table = _table(headers, map(_comparison_cells, parts.itertuples()))
-    return "<p>The rules stand at the head of dm2/claims.py.</p>\n" + table
+    parts = shown(claims)[1]
+    headers = ["claim", "on", "statistic", "rule", "ours, 95 % interval", "verdict", "", "demonstrations of"]
+    headers += ["paper, 95 % interval", "verdict on the paper's"]
+    table = _table(headers, map(_comparison_cells, parts.itertuples())) if len(parts) else ""
+    return "<p>The rules stand at the head of dm2/verdicts.py. A pooled row decides.</p>\n" + table
 
 
 def _comparison_cells(row: Any) -> list[str]:
@@ -156,10 +161,12 @@ def _comparison_cells(row: Any) -> list[str]:
         row.part,
         row.statistic,
         row.rule,
-        _Number("" if pd.isna(row.paper) else f"{row.paper:+.2f}"),
-        _Number("" if pd.isna(row.estimate) else f"{row.estimate:+.2f} [{row.low:+.2f}, {row.high:+.2f}]"),
+        _Number(interval_text(row.estimate, row.low, row.high)),
         _Verdict(row.verdict),
         row.reason,
+        row.expert,
+        _Number(interval_text(row.paper, row.paper_low, row.paper_high)),
+        _Verdict(row.paper_verdict),
     ]
 
 
@@ -190,6 +197,6 @@ def _cell(value: Any) -> str:
     text = escape(str(value))
     if isinstance(value, _Number):
         return f'<td class="number">{text}</td>'
-    if isinstance(value, _Verdict):
+    if isinstance(value, _Verdict) and value:
         return f'<td class="{value.split()[0]}">{text}</td>'  # reproduced or holds, not or does, undecided, partial
     return f"<td>{text}</td>"

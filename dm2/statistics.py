@@ -20,8 +20,6 @@ Statistic = Callable[[Sequence[Floats]], Floats]
 
 RESAMPLES = 2000
 LEVEL = 0.95
-MIN_SEEDS = 4
-"""Fewest runs a side from which a 95 % bootstrap interval decides anything; see the head of dm2.claims."""
 
 
 @dataclass(frozen=True)
@@ -157,11 +155,6 @@ def steps_to_threshold(env_steps: NDArray[np.integer], values: Floats, threshold
     return float(env_steps[reached[0]]) if len(reached) else float("nan")
 
 
-def mean_of(strata: Sequence[Floats]) -> Floats:
-    """Mean over the runs of each stratum, then over strata: every map counts the same. A `Statistic`."""
-    return np.mean([stratum.mean(axis=1) for stratum in strata], axis=0)
-
-
 def interquartile_mean(strata: Sequence[Floats]) -> Floats:
     """Mean of the middle half of all runs of all strata: the lowest and highest quarter are cut off. A `Statistic`.
 
@@ -176,11 +169,6 @@ def interquartile_mean(strata: Sequence[Floats]) -> Floats:
     pooled = np.sort(np.concatenate(list(strata), axis=1), axis=1)
     cut = pooled.shape[1] // 4
     return pooled[:, cut : pooled.shape[1] - cut].mean(axis=1)
-
-
-def difference(statistic: Statistic, n_first: int) -> Statistic:
-    """The statistic of the first `n_first` strata minus that of the others."""
-    return lambda strata: statistic(strata[:n_first]) - statistic(strata[n_first:])
 
 
 def probability_of_improvement(n_maps: int) -> Statistic:
@@ -233,26 +221,3 @@ def stratified_bootstrap(
     tail = (1 - level) / 2
     low, high = np.quantile(resampled, [tail, 1 - tail], axis=0)
     return Interval(np.asarray(estimate), low, high)
-
-
-def rank_correlation(x: Floats, y: Floats) -> Floats:
-    """Spearman's rank correlation along the last axis; tied values share their mean rank, a constant gives nan.
-
-    Args:
-        x: values, [..., n].
-        y: values paired with them, [..., n].
-
-    Returns:
-        Correlation in [-1, 1], [...].
-    """
-    x, y = _centred_ranks(x), _centred_ranks(y)
-    scale = np.sqrt((x**2).sum(axis=-1) * (y**2).sum(axis=-1))
-    with np.errstate(invalid="ignore"):
-        return (x * y).sum(axis=-1) / np.where(scale > 0, scale, np.nan)
-
-
-def _centred_ranks(values: Floats) -> Floats:
-    # twice the rank counted from the middle: values below minus values above, which averages over ties
-    below = (values[..., :, None] > values[..., None, :]).sum(axis=-1)
-    above = (values[..., :, None] < values[..., None, :]).sum(axis=-1)
-    return (below - above).astype(np.float64)

@@ -12,7 +12,7 @@ TEXT = frozenset(
         *("seeds", "expert_seeds"),
         *("expert", "expert_seeds"),
         *("panel", "series", "figure", "paper_condition", "paper_figure", "quality"),
-        *("claim", "sentence", "part", "statistic", "rule", "verdict", "reason"),
+        *("claim", "sentence", "part", "statistic", "rule", "verdict", "reason", "paper_verdict"),
         *("demo_source", "demo_checkpoint", "used", "dict", "note", "source_repo", "side", "unit", "layout", "trust"),
         *("spread", "spread_kind", "sc2_version", "implementation", "source", "confidence", "repos"),
         *("quantity", "how", "win_rates", "win_rate_from", "win_rate_to"),

@@ -92,7 +92,7 @@ def test_what_was_not_run_and_few_seeds_are_reported() -> None:
     rows = area_rows(description("3m"), curves({("3m", "ippo"): [0.1, 0.2]}))
     assert reported(description("3m"), rows) == [
         "not run: qmix on 3m",
-        "fewer than 4 seeds: too few for the intervals to hold what they promise",
+        "fewer than 5 seeds: too few for the intervals to hold what they promise",
     ]
 
 

@@ -5,7 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dm2.claims import Tables, judge
+from dm2.evidence import Tables
+from dm2.judgement import judge
 from dm2.report import write_report
 from dm2.results import DEMONSTRATIONS, ResultsError, summarise, write_table
 
@@ -41,10 +42,12 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def scale(tmp_path: Path) -> Path:
-    """The tables of a scale with one condition & one map, five seeds that end at 0.5, 0.6, ... 0.9."""
+    """The tables of a scale: on 3m one condition whose five seeds end at 0.5, 0.6, ... 0.9, on 3s_vs_3z two alike."""
     steps = np.linspace(0, 250_000, 41).astype(int)
     runs = [pd.DataFrame({"seed": seed, "env_steps": steps, "win_rate": 0.5 + seed / 10}) for seed in range(5)]
     curves = pd.concat(runs).assign(scale="quick", backend="simulator 1", map_name="3m", condition="dm2_<i>")
+    compared = [curves.assign(map_name="3s_vs_3z", condition=name) for name in ("ippo", "dm2_qmix_demo")]
+    curves = pd.concat([curves, *compared])
     demonstrations = pd.DataFrame(
         [["3m", "dm2_<i>", "a", "ippo", "7 9", 100, 0.1, 200, 0.75, 200, 0.875, 640, 12.34]], columns=DEMONSTRATIONS
     )
@@ -62,7 +65,11 @@ def test_the_page_holds_tables_verdicts_and_figures_and_fetches_nothing(scale: P
     assert page.open_tags == []
     assert ["3m", "dm2_<i>", "5", "250k", "0.70 ± 0.16", "0.70 [0.57, 0.83]", "0.70 ± 0.16", "0"] in page.rows
     assert ["3m", "dm2_<i>", "ippo", "7 9", "100 %", "10%", "200", "0.75", "0.88", "12.3"] in page.rows
-    assert ["C9", "QMIX demonstrations work too", "undecided at this scale"] in page.rows
+    assert ["C9", "QMIX demonstrations work too", "undecided", "reproduced"] in page.rows
+    row = ["C9", "3s_vs_3z", "AUC(dm2_qmix_demo) - AUC(ippo)", "above", "+0.00 [-0.25, +0.25]", "undecided", "", ""]
+    assert [*row, "+0.14 [+0.05, +0.22]", "reproduced"] in page.rows
+    assert {row[0] for row in page.rows if row[0] in ("C1", "C10", "S1")} == set()
+    assert "Not judged at this scale: C1, C2, C3" in (scale / "report.html").read_text(encoding="utf-8")
     assert [source[:22] for source in page.sources] == ["data:image/png;base64,"]
 
 

@@ -20,8 +20,9 @@ def main(
     output: options.Output,
     markdown: Annotated[Path, typer.Option(help="The verdicts as Markdown, to write.", dir_okay=False)],
 ) -> None:
-    """Judge every claim of the paper by its rule; what a scale does not run stays undecided."""
-    from dm2.claims import Tables, judge, to_markdown
+    """Judge every claim of the paper by its rule; what a scale does not run is not judged."""
+    from dm2.evidence import Tables
+    from dm2.judgement import judge, to_markdown
     from dm2.results import CURVES, DEMONSTRATIONS, PAPER_CURVES, PAPER_DEMONSTRATIONS, read_table, write_table
     from dm2.storage import atomic_write
 

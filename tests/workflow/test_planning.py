@@ -24,9 +24,9 @@ def test_paper_scale_plans_the_matrix_with_shared_experts(tmp_path: Path) -> Non
     assert done.returncode == 0, done.stdout
     jobs = planned(done.stdout)
     assert jobs["train_expert"] == 5 * (5 * 5 + 7 + 1 + 1)
-    assert jobs["train_dm2"] == 5 * (20 + 6 + 16 + 3 * 2 + 2 * 4 + 4 + 3)
+    assert jobs["train_dm2"] == 5 * (20 + 6 + 16 + 3 * 2 + 2 * 5 + 4 + 3)
     # the ladders of checkpoints and of episodes, the other maps, the demonstration ablations, 1,024 episodes per update
-    assert jobs["sample_demonstrations"] == 2 * 11 + 2 * 4 + 3 * 2 + 2 * 3 + 2
+    assert jobs["sample_demonstrations"] == 2 * 11 + 2 * 5 + 3 * 2 + 2 * 3 + 2
     assert jobs["choose_expert"] == 2 * 5 + 1  # IPPO and QMIX on every map, IPPO with 1,024 episodes per update
     assert jobs["draw_figure"] == 16
     assert jobs["write_run_settings"] == jobs["train_expert"] + jobs["train_dm2"]
