@@ -30,7 +30,7 @@ from dm2 import nets
 from dm2.checks import check_shape
 from dm2.jit import njit
 from dm2.net_kernels import FAST, sigmoid
-from dm2.products import add_product, linear, multiply, product
+from dm2.products import add_product, library, linear, multiply, product
 
 Array = np.ndarray
 
@@ -130,12 +130,9 @@ def gru_step(inputs: Tensor, hidden: Tensor, weights: GRUWeights) -> Tensor:
     Returns:
         float [..., rows, H].
     """
-    rows, one_network = inputs.shape[-2], weights.input_weight.dim() == 2
-    if one_network and inputs.device.type == "cpu" and inputs.dtype == torch.float32 and not torch.is_grad_enabled():
-        gates = linear(inputs, weights.input_weight.t(), weights.input_bias)
-        room, hidden_weight = torch.empty_like(gates), weights.hidden_weight.t()
-        return unroll(gates, room, [rows], hidden, hidden_weight, weights.hidden_bias)[rows:]
-    return plain_gru(inputs, [rows], hidden, weights)
+    if weights.input_weight.dim() == 2 and library().name == "torch":
+        return torch.gru_cell(inputs, hidden, *weights)
+    return plain_gru(inputs, [inputs.shape[-2]], hidden, weights)
 
 
 class _Unroll(torch.autograd.Function):

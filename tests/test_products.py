@@ -16,7 +16,7 @@ from dm2.products import Library, add_product, is_full_width_amd, library, linea
 from dm2.storage import RunDirectory, StorageError
 
 PACKAGE = Path(products.__file__).parent
-ELSEWHERE = {"mm", "addmm", "addmm_", "bmm", "baddbmm", "baddbmm_", "matmul", "einsum", "addmv", "mv", "gru_cell"}
+ELSEWHERE = {"mm", "addmm", "addmm_", "bmm", "baddbmm", "baddbmm_", "matmul", "einsum", "addmv", "mv"}
 
 
 def processor(vendor: str, family: int, flags: str) -> str:
