@@ -109,11 +109,11 @@ def plain_gru(inputs: Tensor, counts: list[int], hidden: Tensor, weights: GRUWei
 
     On a GPU torch's own would compute in TF32 unless told otherwise, and takes one network at a time.
     """
-    from_input = linear(inputs, weights.input_weight.mT, weights.input_bias)
+    from_input = product(inputs, weights.input_weight.mT) + weights.input_bias[..., None, :]
     states = []
     for step in from_input.split(counts, dim=-2):
         hidden = hidden[..., : step.shape[-2], :]
-        from_hidden = linear(hidden, weights.hidden_weight.mT, weights.hidden_bias)
+        from_hidden = product(hidden, weights.hidden_weight.mT) + weights.hidden_bias[..., None, :]
         hidden = nets.gru(step, from_hidden, hidden)
         states.append(hidden)
     return torch.cat(states, dim=-2)
