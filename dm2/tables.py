@@ -15,7 +15,7 @@ TEXT = frozenset(
         *("claim", "sentence", "part", "statistic", "rule", "verdict", "reason", "paper_verdict"),
         *("demo_source", "demo_checkpoint", "used", "dict", "note", "source_repo", "side", "unit", "layout", "trust"),
         *("spread", "spread_kind", "sc2_version", "implementation", "source", "confidence", "repos"),
-        *("quantity", "how", "win_rates", "win_rate_from", "win_rate_to"),
+        *("quantity", "how", "win_rates", "win_rate_from", "win_rate_to", "role", "variant", "largest_on"),
     }
 )
 """Columns of all our tables that hold text, as it stands: a condition may be called null, 007, 1e5 or true."""

@@ -30,7 +30,7 @@ SMALL = {
 }
 SMALL_ALGORITHMS = {
     "ippo": {"episodes_per_update": 5, "ppo_epochs": 2, "hidden_size": 8},
-    "qmix": {"n_battles": 5, "batch_episodes": 5, "hidden_size": 8, "target_update_episodes": 5},
+    "qmix": {"n_battles": 5, "gradient_steps": 1, "batch_episodes": 5, "hidden_size": 8, "target_update_episodes": 5},
     "rmappo": {"n_battles": 5, "steps_per_update": 150, "ppo_epochs": 2, "hidden_size": 8},
 }
 

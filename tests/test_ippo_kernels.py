@@ -14,7 +14,7 @@ def test_kernel_gradients_equal_automatic_differentiation(one_sided):
     ippo = learner()
     ippo.learn(play(ippo))
     episodes = play(ippo, first=50)
-    batch = ippo.batch(episodes, *agent_rewards(episodes))
+    batch = ippo.batch(episodes, agent_rewards(episodes))
     for _ in range(4):  # away from the old policy, so that ratios and values are clipped
         ippo.actor += 0.02 * torch.randn(ippo.actor.shape, generator=torch.Generator().manual_seed(2))
         ippo.critic += 0.02 * torch.randn(ippo.critic.shape, generator=torch.Generator().manual_seed(3))

@@ -69,9 +69,10 @@ def differences(
 
     Returns:
         By name, the largest over agents: of rewards, advantages and returns the largest absolute difference over the
-        largest absolute value of the agent's rows that take part; of discriminator gradients, over all steps, the
-        length of the difference over that of the gradient; of parameters, those of actors, critics and discriminators
-        apart, the length of the difference over that of the update's change.
+        largest absolute value of the agent's rows that take part; of discriminator gradients, the first one and, over
+        all steps, the later ones, which are at parameters that have come apart, the length of the difference over that
+        of the gradient; of parameters, those of actors, critics and discriminators apart, the length of the difference
+        over that of the update's change.
     """
     ippo = learner.ippo if isinstance(learner, DistributionMatching) else learner
     before = ippo.actor.clone(), ippo.critic.clone()
@@ -102,8 +103,10 @@ def differences(
         for name in ("rewards", "advantages", "returns"):
             fast, plain = seen[name][agent][taking_part].double(), getattr(twin, name)[taking_part]
             note(name, float((fast - plain).abs().max() / plain.abs().max()))
-        for fast, plain in zip([step[agent] for step in gradients], twin.discriminator_gradients, strict=True):
-            note("discriminator gradients", float((fast.double() - plain).norm() / plain.norm()))
+        pairs = zip([step[agent] for step in gradients], twin.discriminator_gradients, strict=True)
+        for number, (fast, plain) in enumerate(pairs):
+            name = "later discriminator gradients" if number else "first discriminator gradient"
+            note(name, float((fast.double() - plain).norm() / plain.norm()))
         note("actor", _of_change(ippo.actor[agent], twin.actor, before[0][agent]))
         note("critic", _of_change(ippo.critic[agent], twin.critic, before[1][agent]))
         if twin.discriminator is not None and isinstance(learner, DistributionMatching) and first_flat is not None:
@@ -194,7 +197,7 @@ def main() -> None:
         steps = f"{episodes.lengths.min()} to {episodes.lengths.max()} steps"
         print(f"{map_name}: {EPISODES} episodes of {steps}, {cut_off} cut off")
         for name, value in differences(learner, episodes, demonstrations.agents).items():
-            print(f"  {name:24} {value:.1e}", flush=True)
+            print(f"  {name:30} {value:.1e}", flush=True)
 
 
 if __name__ == "__main__":

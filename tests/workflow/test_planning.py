@@ -24,7 +24,7 @@ def test_paper_scale_plans_the_matrix_with_shared_experts(tmp_path: Path) -> Non
     assert done.returncode == 0, done.stdout
     jobs = planned(done.stdout)
     assert jobs["train_expert"] == 5 * (5 * 5 + 7 + 1 + 1)
-    assert jobs["train_dm2"] == 5 * (20 + 6 + 16 + 3 * 2 + 2 * 5 + 4 + 3)
+    assert jobs["train_dm2"] == 5 * (18 + 6 + 16 + 3 * 2 + 2 * 5 + 4 + 3)
     # the ladders of checkpoints and of episodes, the other maps, the demonstration ablations, 1,024 episodes per update
     assert jobs["sample_demonstrations"] == 2 * 11 + 2 * 5 + 3 * 2 + 2 * 3 + 2
     assert jobs["choose_expert"] == 2 * 5 + 1  # IPPO and QMIX on every map, IPPO with 1,024 episodes per update
@@ -77,11 +77,12 @@ def test_an_environment_that_snakemake_is_to_build_stops_the_planning(tmp_path: 
     assert "--software-deployment-method conda: found it, expected an environment that is there" in done.stdout
 
 
-def test_an_expert_nobody_compares_is_trained_once(tmp_path: Path) -> None:
+def test_candidates_for_an_expert_that_nobody_compares_are_trained_once(tmp_path: Path) -> None:
+    """Scale smoke has three seeds of experts and two of learners."""
     runs = "runs={3m: [dm2_ippo_demo]}"
     done = snakemake(tmp_path, "--dry-run", "--quiet", "rules", "--config", "scale=smoke", runs)
     jobs = planned(done.stdout)
-    assert (jobs["train_expert"], jobs["train_dm2"], jobs["sample_demonstrations"]) == (1, 2, 1)
+    assert (jobs["train_expert"], jobs["train_dm2"], jobs["sample_demonstrations"]) == (3, 2, 1)
 
 
 def test_what_another_snakemake_is_about_to_read_is_not_made_again(tmp_path: Path) -> None:
@@ -133,7 +134,7 @@ def test_seeds_per_job_plans_groups_of_seeds(tmp_path: Path) -> None:
     done = snakemake(tmp_path, "--dry-run", "--quiet", "rules", "--config", "scale=paper", "seeds_per_job=2")
     assert done.returncode == 0, done.stdout
     jobs = planned(done.stdout)
-    for rule, pairs in {"train_expert": 5 * 5 + 7 + 1 + 1, "train_dm2": 20 + 6 + 16 + 3 * 2 + 2 * 4 + 4 + 3}.items():
+    for rule, pairs in {"train_expert": 5 * 5 + 7 + 1 + 1, "train_dm2": 18 + 6 + 16 + 3 * 2 + 2 * 5 + 4 + 3}.items():
         assert sum(count for name, count in jobs.items() if name.startswith(rule)) == 3 * pairs
     assert jobs["write_run_settings"] == 5 * (34 + 63)
 
