@@ -1,6 +1,7 @@
+from collections.abc import Collection
 from pathlib import Path
 
-from dm2.claims import CLAIMS, Ladder, Part, Side
+from dm2.claims import CLAIMS, Claim, Ladder, Part, Side
 from dm2.experiments import Matrix
 from dm2.few_seeds import MIN_RUNGS, MIN_SEEDS
 
@@ -23,18 +24,30 @@ def test_the_paper_scale_runs_what_every_claim_compares_with_enough_seeds() -> N
                 assert set(side.conditions) & set(scale.runs[map_name]), (claim.name, map_name, side)
 
 
-def test_the_laptop_scale_runs_what_c1_to_c10_compare_and_nothing_else() -> None:
-    scale = Matrix.load(CONFIG, {"scale": "laptop"}).scale
-    claims = {claim.name: claim for claim in CLAIMS if claim.name in {f"C{i}" for i in range(1, 11)}}
-    maps = {name: ("5m_vs_6m", "3s_vs_4z") for name in claims} | {"C1": ("5m_vs_6m", "3s_vs_4z", "3s_vs_3z")}
-    behind: dict[str, set[str]] = {map_name: set() for map_name in maps["C1"]}
-    for name, claim in claims.items():
-        for part in claim.parts:
-            for map_name, side in sides(part):
-                if map_name in maps[name]:
-                    behind[map_name].add(taken(side, scale.runs[map_name]))
-    assert {map_name: set(conditions) for map_name, conditions in scale.runs.items()} == behind
+def test_the_laptop_scale_can_judge_c1_to_c11_and_s2_and_runs_nothing_else_but_the_core_figure() -> None:
+    matrix = Matrix.load(CONFIG, {"scale": "laptop"})
+    scale = matrix.scale
+    compared = {map_name: set(matrix.figure_conditions("core", map_name)) for map_name in scale.runs}
+    for claim in CLAIMS:
+        if claim.name == "S2" or claim.of_the_paper:
+            run = [(name, taken(side, scale.runs[name])) for name, side in sides_on(claim, scale.runs)]
+            assert any(condition in scale.runs[name] for name, condition in run), claim.name
+            for map_name, condition in run:
+                compared[map_name].add(condition)
+    assert all(set(conditions) <= compared[map_name] for map_name, conditions in scale.runs.items())
     assert (len(scale.seeds), scale.single_seed_runs) == (5, {})
+
+
+def test_the_laptop_scale_has_rungs_enough_for_the_ladder_of_demonstrations() -> None:
+    runs = Matrix.load(CONFIG, {"scale": "laptop"}).scale.runs
+    ladder = next(part for claim in CLAIMS for part in claim.parts if claim.name == "C4" and isinstance(part, Ladder))
+    for map_name in ladder.maps:
+        assert sum(bool(set(rung.conditions) & set(runs[map_name])) for rung in ladder.rungs) >= MIN_RUNGS
+
+
+def sides_on(claim: Claim, maps: Collection[str]) -> list[tuple[str, Side]]:
+    """Every condition of a claim on some maps."""
+    return [(name, side) for part in claim.parts for name, side in sides(part) if name in maps]
 
 
 def taken(side: Side, run: tuple[str, ...]) -> str:
