@@ -83,7 +83,7 @@ def test_seeds_of_unequal_length_are_reported(scale: Path) -> None:
 def test_one_seed_has_no_interval_and_the_page_says_so(scale: Path) -> None:
     summary = pd.read_csv(scale / "summary.csv")
     alone = {"n_seeds": 1, "final_sd": None, "final_iqm_low": None, "final_iqm_high": None, "auc_sd": None}
-    write_table(summary.assign(**alone), scale / "summary.csv")
+    write_table(summary[summary["map_name"] == "3m"].assign(**alone), scale / "summary.csv")
     write_report(scale, [], scale / "report.html")
     text = (scale / "report.html").read_text(encoding="utf-8")
     assert ["3m", "dm2_<i>", "1", "250k", "0.70", "0.70", "0.70", "0"] in Page(text).rows
