@@ -1,5 +1,6 @@
 """Options of the suite: what needs a game or a cluster runs only on request, what needs a GPU where there is one."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -22,6 +23,10 @@ def each_library(request: pytest.FixtureRequest) -> Iterator[None]:
             yield
     except UserError as error:
         pytest.skip(str(error))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored under nohup, and by all processes that the tests start there
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
