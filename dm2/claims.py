@@ -145,6 +145,7 @@ FLIPPED_QUIRKS = (
     "regeneration_pays_off",
     "one_sided_huber_on",
     "frozen_critic_head_on",
+    "last_episode_left_out_on",
 )
 STUDIED_ON = {"regeneration_pays_off": "3s_vs_4z"}
 """Maps of the quirks that change nothing on 5m_vs_6m, where nobody has shields."""

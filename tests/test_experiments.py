@@ -89,7 +89,7 @@ def test_paper_scale_is_five_maps_and_five_seeds() -> None:
     matrix = load("paper")
     assert matrix.scale.seeds == PAPER_SEEDS
     assert set(matrix.scale.runs) == {"5m_vs_6m", "3s_vs_4z", "3s_vs_3z", "3s_vs_5z", "8m_vs_9m"}
-    assert len(matrix.runs) == 5 * (23 + 13 + 1 + 21 + 7 + 7 + 7 + 2 * 5 + 4 + 4)
+    assert len(matrix.runs) == 5 * (25 + 13 + 1 + 21 + 7 + 7 + 7 + 2 * 5 + 4 + 4)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,8 @@ def test_self_imitation_needs_neither_expert_nor_archive() -> None:
     [
         (
             "ippo",
-            {"absorbing_zeros", "first_action_leak", "regeneration_pays", "one_sided_huber", "frozen_critic_head"},
+            {"absorbing_zeros", "first_action_leak", "regeneration_pays", "one_sided_huber", "frozen_critic_head"}
+            | {"last_episode_left_out"},
         ),
         ("dm2_sil", {"evict_before_insert"}),
     ],
@@ -262,13 +263,13 @@ def test_each_quirk_is_studied_where_it_can_change_something() -> None:
     runs = load("paper").scale.runs
     flipped = {name: {one for one in runs[name] if one.endswith(("_off", "_on", "_code"))} for name in runs}
     assert flipped["3s_vs_4z"] == {"ippo_regeneration_pays_off", "dm2_ippo_demo_regeneration_pays_off"}
-    assert len(flipped["5m_vs_6m"]) == 5 + 5 + 1 and not flipped["5m_vs_6m"] & flipped["3s_vs_4z"]
+    assert len(flipped["5m_vs_6m"]) == 6 + 6 + 1 and not flipped["5m_vs_6m"] & flipped["3s_vs_4z"]
 
 
 def test_the_quirk_study_of_dm2_is_that_of_ippo_from_the_same_demonstrations() -> None:
     matrix = load("paper")
     names = [one for one in matrix.conditions if one.startswith("ippo_") and one.endswith(("_on", "_off", "_code"))]
-    assert len(names) == 6
+    assert len(names) == 7
     for name in names:
         own, dm2 = (
             matrix.settings(Run("5m_vs_6m", one, 1)) for one in (name, name.replace("ippo", "dm2_ippo_demo", 1))

@@ -211,7 +211,7 @@ def test_a_gain_that_one_quirk_carries_is_partial() -> None:
     assert verdicts(judge(tables(*curves), [claim]))["claim"] == "holds"
     curves[0]["win_rate"] = 0.1
     judged = judge(tables(*curves), [claim])
-    assert judged["verdict"].tolist() == ["does not hold", *["holds"] * 4, PARTIAL]
+    assert judged["verdict"].tolist() == ["does not hold", *["holds"] * 5, PARTIAL]
 
 
 def test_a_ladder_may_count_episodes() -> None:

@@ -22,8 +22,8 @@ def test_paper_scale_plans_the_matrix_with_shared_experts(tmp_path: Path) -> Non
     done = snakemake(tmp_path, "--dry-run", "--quiet", "rules", "--config", "scale=paper")
     assert done.returncode == 0, done.stdout
     jobs = planned(done.stdout)
-    assert jobs["train_expert"] == 5 * (5 * 5 + 7 + 1 + 1)
-    assert jobs["train_dm2"] == 5 * (18 + 6 + 16 + 3 * 2 + 2 * 5 + 4 + 3)
+    assert jobs["train_expert"] == 5 * (5 * 5 + 8 + 1 + 1)
+    assert jobs["train_dm2"] == 5 * (18 + 7 + 16 + 3 * 2 + 2 * 5 + 4 + 3)
     # the ladders of checkpoints and of episodes, the other maps, the demonstration ablations, 1,024 episodes per update
     assert jobs["sample_demonstrations"] == 2 * 11 + 2 * 5 + 3 * 2 + 2 * 3 + 2
     assert jobs["choose_expert"] == 2 * 5 + 1  # IPPO and QMIX on every map, IPPO with 1,024 episodes per update
@@ -133,9 +133,9 @@ def test_seeds_per_job_plans_groups_of_seeds(tmp_path: Path) -> None:
     done = snakemake(tmp_path, "--dry-run", "--quiet", "rules", "--config", "scale=paper", "seeds_per_job=2")
     assert done.returncode == 0, done.stdout
     jobs = planned(done.stdout)
-    for rule, pairs in {"train_expert": 5 * 5 + 7 + 1 + 1, "train_dm2": 18 + 6 + 16 + 3 * 2 + 2 * 5 + 4 + 3}.items():
+    for rule, pairs in {"train_expert": 5 * 5 + 8 + 1 + 1, "train_dm2": 18 + 7 + 16 + 3 * 2 + 2 * 5 + 4 + 3}.items():
         assert sum(count for name, count in jobs.items() if name.startswith(rule)) == 3 * pairs
-    assert jobs["write_run_settings"] == 5 * (34 + 63)
+    assert jobs["write_run_settings"] == 5 * (35 + 64)
 
 
 def test_a_group_of_seeds_is_one_job_with_each_seeds_own_files(tmp_path: Path) -> None:
