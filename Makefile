@@ -23,7 +23,7 @@ calibrate: $(STAMP)
 	$(BIN)/python -m dm2.scripts.calibrate
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist loadfile
 
 test-slurm: $(STAMP)
 	$(BIN)/python -m pytest tests/slurm --slurm
