@@ -122,6 +122,16 @@ def install_automl_smac(packages: Path) -> None:
 
 
 def forget_packages() -> None:
-    """Take the imported fakes out of this process."""
-    for name in [name for name in sys.modules if name.split(".")[0] in ("smac", "pysc2", "s2clientprotocol")]:
+    """Take the imported packages, fakes or not, out of this process, with the command-line flags that they defined."""
+    for name in [name for name in sys.modules if is_of_the_game(name)]:
         del sys.modules[name]
+    if "absl.flags" in sys.modules:  # which refuses a flag defined anew, if the module has the address of the old one
+        flags = sys.modules["absl.flags"].FLAGS
+        for module, defined in list(flags.flags_by_module_dict().items()):
+            for flag in list(defined) if is_of_the_game(module) else ():
+                delattr(flags, flag.name)
+
+
+def is_of_the_game(module: str) -> bool:
+    """Whether a module is of SMAC, pysc2 or the protocol."""
+    return module.split(".")[0] in ("smac", "pysc2", "s2clientprotocol")
