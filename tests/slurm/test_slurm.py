@@ -138,12 +138,11 @@ def test_the_tables_are_those_of_a_local_run(local: Workflow, cluster: Workflow)
 
 
 def test_the_policies_are_those_of_a_local_run(local: Workflow, cluster: Workflow) -> None:
-    policies = [
-        {path.relative_to(workflow.folder): path.read_bytes() for path in workflow.folder.rglob("policies/*.safetensors")}
-        for workflow in (local, cluster)
-    ]
-    assert policies[0]
-    assert policies[0] == policies[1]
+    found = [sorted(workflow.folder.rglob("policies/*.safetensors")) for workflow in (local, cluster)]
+    names = [[path.relative_to(workflow.folder) for path in found[n]] for n, workflow in enumerate((local, cluster))]
+    assert names[0]
+    assert names[0] == names[1]
+    assert [path.read_bytes() for path in found[0]] == [path.read_bytes() for path in found[1]]
 
 
 @pytest.mark.parametrize("condition", STRIKES)
