@@ -21,8 +21,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dm2.battle.duels import EAST, NORTH, SOUTH, STOP, WEST
 from dm2.battle.env import BattleEnv, load_scenario, simulator_spec
+from dm2.battle.rules_of_smac import EAST, NO_OP, NORTH, REWARD_SCALE_RATE, SOUTH, STOP, WEST
 from dm2.config import QMIXSettings
 from dm2.qmix import JointPolicy, QMIXPolicy, epsilon_at, initial_parameters
 from dm2.tables import read_csv
@@ -122,7 +122,7 @@ def steady_team(action: int) -> Team:
 
     def act(env: BattleEnv) -> np.ndarray:
         wanted = np.where(env.avail_actions[:, :, action], action, STOP)
-        return np.where(env.avail_actions[:, :, 0], 0, wanted)
+        return np.where(env.avail_actions[:, :, NO_OP], NO_OP, wanted)
 
     return act
 
@@ -135,7 +135,7 @@ def play(env: BattleEnv, team: Team) -> pd.DataFrame:
         length += env.active
         env.step(team(env))
         reward += env.reward
-    scale = float(env.world.rules[0]["max_reward"]) / 20.0
+    scale = float(env.world.rules[0]["max_reward"]) / REWARD_SCALE_RATE
     dead = env.dead_allies.astype(float), env.dead_enemies.astype(float)
     return pd.DataFrame(dict(zip(QUANTITIES, (length, reward * scale, *dead), strict=True)))
 

@@ -30,13 +30,14 @@ import torch
 from torch import Tensor
 
 from dm2.adam import ClippedAdam
+from dm2.battle.rules_of_smac import NO_OP
 from dm2.config import CloningSettings, RunSettings, SettingsError
 from dm2.demonstrations import AgentDemonstrations, Demonstrations, check_demonstrations
 from dm2.ippo import IPPO, masked_log_softmax
 from dm2.nets import Folded, NetShape, build_inputs, fold, forward, normalise
 from dm2.randomness import stream
 from dm2.recurrence import pack
-from dm2.rollout import NO_ACTION_YET, NO_OP
+from dm2.rollout import NO_ACTION_YET
 
 if TYPE_CHECKING:
     from dm2.backends import EnvSpec

@@ -50,6 +50,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from dm2 import ippo_kernels
 from dm2.adam import ClippedAdam
+from dm2.battle.rules_of_smac import NO_OP
 from dm2.checks import check_shape
 from dm2.config import IPPOSettings, QuirkSettings, RunSettings
 from dm2.nets import (
@@ -68,7 +69,7 @@ from dm2.nets import (
     normalise,
 )
 from dm2.randomness import stream
-from dm2.rollout import NO_ACTION_YET, NO_OP, ActResult, Episodes, Hidden
+from dm2.rollout import NO_ACTION_YET, ActResult, Episodes, Hidden
 
 if TYPE_CHECKING:
     from dm2.backends import EnvSpec

@@ -27,12 +27,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dm2.battle.rules_of_smac import NO_OP
 from dm2.checks import check_shape
 
 if TYPE_CHECKING:
     from dm2.backends import BatchedEnv
 
-NO_OP = 0
 NO_ACTION_YET = -1
 
 Hidden = dict[str, Tensor]

@@ -11,6 +11,20 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from dm2.battle.rules_of_smac import (
+    DISTANCE,
+    DX,
+    DY,
+    EAST,
+    FIRST_ATTACK,
+    HEALTH,
+    MOVE_FEATURES,
+    NORTH,
+    SOUTH,
+    STOP,
+    WEST,
+    FeatureSizes,
+)
 from dm2.battle.scenario import load_scenario
 from dm2.config import SCRIPTED_POLICIES
 from dm2.errors import UserError
@@ -20,10 +34,7 @@ from dm2.rollout import ActResult, Hidden
 if TYPE_CHECKING:
     from dm2.backends import EnvSpec
 
-STOP, NORTH, SOUTH, EAST, WEST, FIRST_ATTACK = 1, 2, 3, 4, 5, 6
 NO_TARGET = -1
-_MOVE_FEATURES = 4  # at the start of an observation
-_DISTANCE, _DX, _DY, _HEALTH = 1, 2, 3, 4  # places among a unit's numbers; all 0 if it is dead or out of sight
 
 
 def scripted_policy(name: str, spec: EnvSpec, *, epsilon: float = 0.0) -> RandomPolicy | HeuristicPolicy:
@@ -88,7 +99,7 @@ class Healers:
         everyone = obs.new_zeros(*obs.shape[:2], n_targets, self.ally_features)
         for agent in range(n_agents):
             everyone[agent, :, [k for k in range(n_agents) if k != agent]] = others[agent]
-        hurt = (everyone[..., _HEALTH] < 1.0) & (everyone[..., _HEALTH] > 0.0)
+        hurt = (everyone[..., HEALTH] < 1.0) & (everyone[..., HEALTH] > 0.0)
         hurt[..., :n_agents] &= ~self.heals
         return everyone * hurt[..., None]
 
@@ -142,12 +153,10 @@ class HeuristicPolicy:
         rules, kinds = world.rules[0], world.kinds
         agents, enemies = kinds[: spec.n_agents], kinds[spec.n_agents :]
         dx, dy = (float(enemies[axis].mean() - agents[axis].mean()) for axis in ("spawn_x", "spawn_y"))
-        enemy_features = 5 + int(rules["enemies_have_shields"]) + int(rules["n_types"])
-        healers = None
+        sizes, healers = FeatureSizes.of(rules), None
         if rules["has_healers"]:
-            ally_features = 5 + int(rules["allies_have_shields"]) + int(rules["n_types"])
-            healers = Healers(torch.from_numpy(agents["heal_rate"] > 0), ally_features)
-        return cls(spec, enemy_features, (dx, dy), epsilon, healers)
+            healers = Healers(torch.from_numpy(agents["heal_rate"] > 0), sizes.ally)
+        return cls(spec, sizes.enemy, (dx, dy), epsilon, healers)
 
     def initial_hidden(self, n_battles: int) -> Hidden:
         """No target yet, and the direction of the enemies' spawn point."""
@@ -158,14 +167,14 @@ class HeuristicPolicy:
         self, obs: Tensor, last_actions: Tensor, avail_actions: Tensor, hidden: Hidden, uniform: Tensor
     ) -> ActResult:
         """Choose the actions of one step; see dm2.rollout.Policy."""
-        end = _MOVE_FEATURES + self.spec.n_enemies * self.enemy_features
-        enemies = obs[..., _MOVE_FEATURES:end].unflatten(-1, (self.spec.n_enemies, self.enemy_features))
-        distance, offsets = enemies[..., _DISTANCE], enemies[..., [_DX, _DY]]  # [A, B, n_enemies], [A, B, n_enemies, 2]
+        end = MOVE_FEATURES + self.spec.n_enemies * self.enemy_features
+        enemies = obs[..., MOVE_FEATURES:end].unflatten(-1, (self.spec.n_enemies, self.enemy_features))
+        distance, offsets = enemies[..., DISTANCE], enemies[..., [DX, DY]]  # [A, B, n_enemies], [A, B, n_enemies, 2]
         if self.healers is not None:
             patients = self.healers.patients(obs[..., end:], self.spec.n_enemies)
             heals = self.healers.heals[:, None, None]
-            distance = torch.where(heals, patients[..., _DISTANCE], distance)
-            offsets = torch.where(heals[..., None], patients[..., [_DX, _DY]], offsets)
+            distance = torch.where(heals, patients[..., DISTANCE], distance)
+            offsets = torch.where(heals[..., None], patients[..., [DX, DY]], offsets)
         target = _choose_target(distance, hidden["target"])
         towards = offsets.gather(-2, target.clamp(min=0)[..., None, None].expand(*target.shape, 1, 2)).squeeze(-2)
         heading = torch.where((target == NO_TARGET)[..., None], hidden["heading"], towards)

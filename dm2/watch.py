@@ -23,6 +23,7 @@ from torch import Tensor
 
 from dm2.backends import make_env
 from dm2.battle import BattleEnv
+from dm2.battle.rules_of_smac import FIRST_ATTACK, action_name
 from dm2.battle.scenario import load_scenario, mechanics
 from dm2.battle.world import World
 from dm2.checks import check_shape
@@ -40,7 +41,6 @@ from dm2.storage import atomic_write, copy_file
 
 ENGINE_LABEL = "built-in simulator, not StarCraft II"
 GAME_SPEED = 22.4  # loops per second of the game's speed "faster", at which people play
-MOVES = ("no-op", "stop", "north", "south", "east", "west")
 AGENT_COLOUR, ENEMY_COLOUR = "#0072b2", "#d55e00"
 POSITION_PARTS, HEALTH_PARTS = 256, 16  # of a map unit and of a point, as 16-bit integers hold them
 UNAVAILABLE = -(2**15)
@@ -194,16 +194,11 @@ def write_viewer(path: Path, recording: Recording, title: str, thoughts: Sequenc
         file.write(page)
 
 
-def action_name(action: int) -> str:
-    """What an action of SMAC's interface does."""
-    return MOVES[action] if action < len(MOVES) else f"attack {action - len(MOVES)}"
-
-
 def _scene(recording: Recording, battles: Sequence[Battle]) -> dict[str, Any]:
     """What all battles of a map share."""
     world = load_scenario(recording.map_name)
     n_agents = int(world.rules[0]["n_agents"])
-    n_actions = len(MOVES) + len(world.kinds) - n_agents
+    n_actions = FIRST_ATTACK + len(world.kinds) - n_agents
     fields = {"radius": world.kinds["radius"], "range": world.arms[0]["range"]}
     fields |= {"max_health": world.kinds["max_health"], "max_shield": world.kinds["max_shield"]}
     names = unit_names(recording.map_name)

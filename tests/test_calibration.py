@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dm2.battle.duels import STOP
 from dm2.battle.env import BattleEnv
+from dm2.battle.rules_of_smac import STOP
 from dm2.calibration import (
     ASSUMPTIONS,
     NOT_COMPARED,

@@ -30,6 +30,7 @@ from gymnasium.vector.utils import batch_space
 from dm2.adapters.actions import whole_actions
 from dm2.adapters.gymnasium_registry import register_maps
 from dm2.battle import BattleEnv
+from dm2.battle.rules_of_smac import MOVE_FEATURES, VISIBLE, FeatureSizes
 
 Observation = dict[str, np.ndarray]
 OUTCOMES = ("battle_won", "dead_allies", "dead_enemies")
@@ -184,8 +185,8 @@ class BattleVectorEnv(gymnasium.vector.VectorEnv[Observation, np.ndarray, np.nda
 
         An observation begins with the four moves; each enemy's numbers begin with whether it can be attacked.
         """
-        spec, rules = self._env.spec, self._env.world.rules[0]
-        per_enemy = 5 + int(rules["enemies_have_shields"]) + int(rules["n_types"])
+        sizes = FeatureSizes.of(self._env.world.rules[0])
+        end = MOVE_FEATURES + self._env.spec.n_enemies * sizes.enemy
         alive = obs.any(axis=-1, keepdims=True)
-        attacks = obs[..., 4 : 4 + spec.n_enemies * per_enemy : per_enemy]
-        return np.concatenate([~alive, alive, obs[..., :4], attacks], axis=-1).astype(np.int8)
+        attacks = obs[..., MOVE_FEATURES + VISIBLE : end : sizes.enemy]
+        return np.concatenate([~alive, alive, obs[..., :MOVE_FEATURES], attacks], axis=-1).astype(np.int8)

@@ -22,7 +22,7 @@ import secrets
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -31,15 +31,31 @@ from dm2.adapters.battle_sequence import BattleSequence
 from dm2.adapters.smac_maps import allied_types, get_map_params
 from dm2.adapters.smac_units import Frame, Unit, UnitTypes
 from dm2.battle import BattleEnv
+from dm2.battle.rules_of_smac import (
+    ATTACK_DISTANCE,
+    DISTANCE,
+    EAST,
+    FIRST_ATTACK,
+    HEALTH,
+    MOVE_DISTANCE,
+    MOVE_FEATURES,
+    NO_OP,
+    NORTH,
+    OWN_FEATURES,
+    REWARD_DEATH_VALUE,
+    REWARD_SCALE_RATE,
+    REWARD_WIN,
+    SIGHT,
+    SOUTH,
+    UNIT_FEATURES,
+    VISIBLE,
+    WEST,
+    FeatureSizes,
+)
 from dm2.battle.scenario import map_data
-from dm2.battle.world import ATTACK_DISTANCE, MOVE_DISTANCE, SIGHT
 
 Info = dict[str, int | bool]
 
-REWARD_WIN = 200  # what the simulator's own reward pays for a won battle, before scaling
-REWARD_DEATH_VALUE = 10  # and for an enemy killed
-REWARD_SCALE_RATE = 20
-NO_OP, STOP, NORTH, SOUTH, EAST, WEST, FIRST_ATTACK = range(7)
 LEVEL_GROUND = 127 / 255  # the height of all ground: 0 in the game's own scale
 MAX_SEED = 2**63 - 1
 
@@ -144,15 +160,6 @@ class MultiAgentEnv:
         }
 
 
-class _Sizes(NamedTuple):
-    """Numbers in the parts of the simulator's own observations."""
-
-    move: int
-    per_enemy: int
-    per_ally: int
-    own: int
-
-
 class StarCraft2Env(MultiAgentEnv):
     """One battle at a time.
 
@@ -171,7 +178,7 @@ class StarCraft2Env(MultiAgentEnv):
     """
 
     n_actions_no_attack = FIRST_ATTACK
-    n_actions_move: ClassVar[int] = 4
+    n_actions_move: ClassVar[int] = MOVE_FEATURES
     n_obs_pathing: ClassVar[int] = 8
     n_obs_height: ClassVar[int] = 9
 
@@ -291,8 +298,7 @@ class StarCraft2Env(MultiAgentEnv):
         self.ally_state_attr_names = ["health", "energy/cooldown", "rel_x", "rel_y"]
         self.ally_state_attr_names += ["shield"] * self.shield_bits_ally + types
         self.enemy_state_attr_names = ["health", "rel_x", "rel_y", *["shield"] * self.shield_bits_enemy, *types]
-        ally, enemy = self.shield_bits_ally + self.unit_type_bits, self.shield_bits_enemy + self.unit_type_bits
-        self._sizes = _Sizes(self.n_actions_move, 5 + enemy, 5 + ally, 1 + ally)
+        self._sizes = FeatureSizes.of(rules)
         self.map_x = self.map_y = int(rules["map_size"])
         self.max_distance_x = self.max_distance_y = float(rules["playable_size"])
         self.pathing_grid = world.walkable.copy()
@@ -482,13 +488,13 @@ class StarCraft2Env(MultiAgentEnv):
         move, enemies, allies, own = self._split(obs)
         alive = (obs != 0).any(axis=1)
         if not self.obs_all_health:
-            enemies = np.delete(enemies, np.s_[4 : 5 + self.shield_bits_enemy], axis=2)
-            allies = np.delete(allies, np.s_[4 : 5 + self.shield_bits_ally], axis=2)
+            enemies = np.delete(enemies, np.s_[HEALTH : UNIT_FEATURES + self.shield_bits_enemy], axis=2)
+            allies = np.delete(allies, np.s_[HEALTH : UNIT_FEATURES + self.shield_bits_ally], axis=2)
         if self.obs_last_action:
-            told = self.last_action[self._others] * (allies[:, :, :1] > 0)
+            told = self.last_action[self._others] * (allies[:, :, [VISIBLE]] > 0)
             allies = np.concatenate([allies, told], axis=2)
         if not self.obs_own_health:
-            own = own[:, 1 + self.shield_bits_ally :]
+            own = own[:, OWN_FEATURES + self.shield_bits_ally :]
         if self.obs_pathing_grid:
             walkable = [self.get_surrounding_pathing(unit) for unit in self.agents.values()]
             move = np.concatenate([move, np.where(alive[:, None], np.array(walkable), 0)], axis=1)
@@ -497,10 +503,10 @@ class StarCraft2Env(MultiAgentEnv):
     def _split(self, obs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """The simulator's own observations by part: [A, 4], [A, n_enemies, .], [A, A - 1, .], [A, .]."""
         n_agents, n_enemies, sizes = self.n_agents, self.n_enemies, self._sizes
-        ends = np.cumsum([sizes.move, n_enemies * sizes.per_enemy, (n_agents - 1) * sizes.per_ally])
+        ends = np.cumsum([MOVE_FEATURES, n_enemies * sizes.enemy, (n_agents - 1) * sizes.ally])
         move, enemies, allies, own = np.split(obs, ends, axis=1)
-        enemies = enemies.reshape(n_agents, n_enemies, sizes.per_enemy)
-        return move, enemies, allies.reshape(n_agents, n_agents - 1, sizes.per_ally), own
+        enemies = enemies.reshape(n_agents, n_enemies, sizes.enemy)
+        return move, enemies, allies.reshape(n_agents, n_agents - 1, sizes.ally), own
 
     def get_obs_size(self) -> int:
         """Numbers in an observation."""
@@ -513,11 +519,11 @@ class StarCraft2Env(MultiAgentEnv):
 
     def get_obs_enemy_feats_size(self) -> tuple[int, int]:
         """Enemies in an observation, and numbers per enemy."""
-        return self.n_enemies, self._sizes.per_enemy - (1 + self.shield_bits_enemy) * (not self.obs_all_health)
+        return self.n_enemies, self._sizes.enemy - (1 + self.shield_bits_enemy) * (not self.obs_all_health)
 
     def get_obs_ally_feats_size(self) -> tuple[int, int]:
         """Other agents in an observation, and numbers per agent."""
-        numbers = self._sizes.per_ally - (1 + self.shield_bits_ally) * (not self.obs_all_health)
+        numbers = self._sizes.ally - (1 + self.shield_bits_ally) * (not self.obs_all_health)
         return self.n_agents - 1, numbers + self.n_actions * bool(self.obs_last_action)
 
     def get_obs_own_feats_size(self) -> int:
@@ -565,12 +571,11 @@ class StarCraft2Env(MultiAgentEnv):
 
     def get_visibility_matrix(self) -> np.ndarray:
         """Which units each agent sees, bool [n_agents, n_agents + n_enemies]; nobody sees itself."""
-        visible, distance = 0, 1  # places among a unit's numbers; 0 if it is not in sight. Medivacs fly over others
         _, enemies, allies, _ = self._split(self._env.obs[0])
         seen = np.zeros((self.n_agents, self.n_agents + self.n_enemies), dtype=bool)
-        seen[:, self.n_agents :] = enemies[..., distance] > 0
+        seen[:, self.n_agents :] = enemies[..., DISTANCE] > 0  # 0 if it is not in sight
         others = ~np.eye(self.n_agents, dtype=bool)
-        seen[:, : self.n_agents][others] = allies[..., visible].ravel() > 0
+        seen[:, : self.n_agents][others] = allies[..., VISIBLE].ravel() > 0  # Medivacs fly over others: at distance 0
         return seen
 
     # --- actions ---------------------------------------------------------------------------------------------------

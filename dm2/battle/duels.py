@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from dm2.battle.env import BattleEnv
+from dm2.battle.rules_of_smac import EAST, FIRST_ATTACK, STOP, WEST
 from dm2.battle.scenario import Map, Mechanics, compile_scenario, map_data, mechanics, unit_data
 from dm2.battle.world import World
 
-STOP, NORTH, SOUTH, EAST, WEST, FIRST_TARGET = 1, 2, 3, 4, 5, 6
 _LOOPS_PER_SECOND = 16
 
 
@@ -104,7 +104,7 @@ def _damage_per_second(shooter: str) -> float:
     at: list[int] = []
     loop = 0
     while len(at) < 11:
-        _act(env, FIRST_TARGET)
+        _act(env, FIRST_ATTACK)
         loop += 1
         now = 1000.0 - float(env.battles.units["shield"][0, 1])
         if now > lost[-1]:
@@ -145,7 +145,7 @@ def _healed_per_second() -> float:
     env = _started(harmless(duel({"Marine": 1, "Medivac": 1}, {"Marine": 2})))
     env.battles.units["health"][0, 0] = 10.0
     for _ in range(4):
-        _act(env, STOP, FIRST_TARGET)
+        _act(env, STOP, FIRST_ATTACK)
     return float(env.battles.units["health"][0, 0] - 10.0) / 2.0
 
 
@@ -155,6 +155,6 @@ def _kiting_gain() -> float:
     env.battles.units["health"][0, 1] = 1000.0
     before = float(env.battles.x[0, 1] - env.battles.x[0, 0])
     for _ in range(4):
-        for action in (FIRST_TARGET, WEST, WEST, WEST):
+        for action in (FIRST_ATTACK, WEST, WEST, WEST):
             _act(env, action)
     return (float(env.battles.x[0, 1] - env.battles.x[0, 0]) - before) / 4.0

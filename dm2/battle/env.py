@@ -11,6 +11,7 @@ import numpy as np
 
 from dm2.backends import EnvSpec, check_actions
 from dm2.battle import kernel
+from dm2.battle.rules_of_smac import FIRST_ATTACK, MOVE_FEATURES, FeatureSizes
 from dm2.battle.scenario import load_scenario
 from dm2.battle.world import World
 
@@ -20,18 +21,16 @@ SIMULATOR_VERSION = "7"  # raised whenever a battle would go, or be seen, differ
 def spec_of(map_name: str, world: World) -> EnvSpec:
     """Sizes of a scenario's interface."""
     rules = world.rules[0]
-    n_agents, n_types = int(rules["n_agents"]), int(rules["n_types"])
+    sizes, n_agents = FeatureSizes.of(rules), int(rules["n_agents"])
     n_enemies = world.kinds.shape[0] - n_agents
-    ally = 5 + int(rules["allies_have_shields"]) + n_types
-    enemy = 5 + int(rules["enemies_have_shields"]) + n_types
-    n_actions = 6 + n_enemies
+    n_actions = FIRST_ATTACK + n_enemies
     return EnvSpec(
         map_name=map_name,
         n_agents=n_agents,
         n_enemies=n_enemies,
         n_actions=n_actions,
-        obs_size=4 + enemy * n_enemies + ally * (n_agents - 1) + ally - 4,
-        state_size=n_agents * (ally - 1) + n_enemies * (enemy - 2) + n_agents * n_actions,
+        obs_size=MOVE_FEATURES + n_enemies * sizes.enemy + (n_agents - 1) * sizes.ally + sizes.own,
+        state_size=n_agents * sizes.agent_state + n_enemies * sizes.enemy_state + n_agents * n_actions,
         episode_limit=int(rules["episode_limit"]),
         backend=f"simulator {SIMULATOR_VERSION}",
     )

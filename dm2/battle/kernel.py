@@ -16,9 +16,32 @@ import numpy as np
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from dm2.battle.compiled import compiled, entry, inline
 from dm2.battle.paths import IN_SIGHT
-from dm2.battle.world import ATTACK_DISTANCE, MOVE_DISTANCE, SIGHT, WALKABLE, World
-from dm2.jit import njit
+from dm2.battle.rules_of_smac import (
+    AGENT_STATE_FEATURES,
+    ATTACK_DISTANCE,
+    DISTANCE,
+    DX,
+    DY,
+    EAST,
+    ENEMY_STATE_FEATURES,
+    FIRST_ATTACK,
+    HEALTH,
+    MOVE_DISTANCE,
+    MOVE_FEATURES,
+    NO_OP,
+    NORTH,
+    OWN_FEATURES,
+    SIGHT,
+    SOUTH,
+    STOP,
+    UNIT_FEATURES,
+    VISIBLE,
+    WEST,
+    reward,
+)
+from dm2.battle.world import WALKABLE, World
 
 NO_ORDER, MOVE, ATTACK = 0, 1, 2  # orders of an agent's unit
 READY, WINDING_UP, CHANNELLING = 0, 1, 2  # phases of an attack
@@ -39,13 +62,6 @@ PUSHES = 4  # rounds in which a place is cleared of overlaps before the next one
 # Degrees from the east: diagonals as seen on 2s3z; of the straight ones south is seen, the others settled on 3m's logs.
 FIRST_DIRECTIONS = (270, 180, 0, 90, 315, 135, 45, 225)
 REACH = 24  # rows of the grid on each side of the point
-
-# Only the entry points are kept on disk: a function read back from there cannot be inlined into its callers.
-# Without numba's reference counts (nothing here allocates) a step takes a third of the time.
-_FLAGS: dict[str, Any] = {"_nrt": False, "fastmath": {"nsz", "arcp", "contract", "afn"}, "error_model": "numpy"}
-_jit = njit(**_FLAGS)
-_inline = njit(forceinline=True, **_FLAGS)
-_entry = njit(cache=True, nogil=True, **_FLAGS)
 
 UNIT = np.dtype(
     [
@@ -148,7 +164,7 @@ def allocate(world: World, n_battles: int, obs_size: int, state_size: int) -> Ba
         last_actions=np.zeros((n_battles, n_agents), dtype=np.int64),
         obs=np.zeros((n_battles, n_agents, obs_size), dtype=np.float32),
         state=np.zeros((n_battles, state_size), dtype=np.float32),
-        avail_actions=np.zeros((n_battles, n_agents, 6 + n_units - n_agents), dtype=np.bool_),
+        avail_actions=np.zeros((n_battles, n_agents, FIRST_ATTACK + n_units - n_agents), dtype=np.bool_),
         final_obs=np.zeros((n_battles, n_agents, obs_size), dtype=np.float32),
         final_state=np.zeros((n_battles, state_size), dtype=np.float32),
     )
@@ -180,18 +196,18 @@ def new_board() -> np.ndarray:
     return board
 
 
-@_inline
+@inline
 def _n_portions(b: Battles) -> int:
     return (b.status.shape[0] + PORTION - 1) // PORTION
 
 
-@_inline
+@inline
 def _n_taken(board: np.ndarray) -> int:
     taken = _add(board, TAKEN, 0)
     return (taken & FROM_FRONT) + (taken >> BITS)
 
 
-@_inline
+@inline
 def _take(n_portions: int, board: np.ndarray, helping: bool) -> int:
     """The portion taken, NOBODY if none is left: helpers take from the back, so that each cache keeps its battles."""
     taken = _add(board, TAKEN, 1 << BITS if helping else 1)
@@ -206,7 +222,7 @@ def all_played(b: Battles, board: np.ndarray) -> bool:
     return int(board[PLAYED]) * PORTION >= len(b.status)
 
 
-@_inline
+@inline
 def _mix(value: np.uint64) -> np.uint64:
     """One round of splitmix64 (Steele, Lea, Flood 2014)."""
     value = value + np.uint64(0x9E3779B97F4A7C15)
@@ -215,26 +231,26 @@ def _mix(value: np.uint64) -> np.uint64:
     return value ^ (value >> np.uint64(31))
 
 
-@_inline
+@inline
 def _battle_key(seed: int, episode: np.uint64, restarts: np.uint64) -> np.uint64:
     """The random key of one battle."""
     return _mix(_mix(_mix(np.uint64(seed)) ^ episode) ^ restarts)
 
 
-@_inline
+@inline
 def _uniform(key: np.uint64, unit: int, counter: int) -> float:
     """A number in [0, 1) that depends on its arguments alone."""
     bits = _mix(key ^ _mix(np.uint64(unit) * np.uint64(0x100000001) + (np.uint64(counter) << np.uint64(16))))
     return np.float64(bits >> np.uint64(11)) * (1.0 / 9007199254740992.0)
 
 
-@_inline
+@inline
 def _distance(un: Units, u: int, v: int) -> float:
     dx, dy = un.x[v] - un.x[u], un.y[v] - un.y[u]
     return np.sqrt(dx * dx + dy * dy)
 
 
-@_inline
+@inline
 def _walkable(w: World, u: int, x: float, y: float) -> bool:
     """Whether unit u can be at (x, y)."""
     near, far = w.rules[0].edge_margin, w.rules[0].map_size - w.rules[0].edge_margin
@@ -244,7 +260,7 @@ def _walkable(w: World, u: int, x: float, y: float) -> bool:
     return ground == WALKABLE or (w.rules[0].has_crossers and ground <= w.kinds[u].crosses)
 
 
-@_inline
+@inline
 def _cancel_attack(un: Units, u: int) -> None:
     """Drop an attack that has not fired, at no cost of cooldown; what has been fired lands, though u may walk off."""
     if un.of[u].phase == WINDING_UP:
@@ -254,14 +270,14 @@ def _cancel_attack(un: Units, u: int) -> None:
     un.of[u].engaged = NOBODY
 
 
-@_inline
+@inline
 def _give_order(w: World, un: Units, u: int, action: int) -> None:
-    if action == 0:
+    if action == NO_OP:
         return
-    if action >= 6:
-        target = w.rules[0].n_agents + action - 6
+    if action >= FIRST_ATTACK:
+        target = w.rules[0].n_agents + action - FIRST_ATTACK
         if w.rules[0].has_healers and w.kinds[u].heal_rate > 0.0:
-            target = action - 6  # SMAC's medivacs choose among the agents
+            target = action - FIRST_ATTACK  # SMAC's medivacs choose among the agents
         elif w.rules[0].choosy and w.damage[0, u, target] == 0.0:
             return  # the game refuses the order: the last one stays in force
         if un.of[u].order != ATTACK or un.of[u].target != target:
@@ -271,12 +287,12 @@ def _give_order(w: World, un: Units, u: int, action: int) -> None:
         return
     _cancel_attack(un, u)
     un.of[u].target = NOBODY
-    un.of[u].order = NO_ORDER if action == 1 else MOVE
-    un.of[u].goal_x = un.x[u] + MOVE_DISTANCE * ((action == 4) - (action == 5))
-    un.of[u].goal_y = un.y[u] + MOVE_DISTANCE * ((action == 2) - (action == 3))
+    un.of[u].order = NO_ORDER if action == STOP else MOVE
+    un.of[u].goal_x = un.x[u] + MOVE_DISTANCE * ((action == EAST) - (action == WEST))
+    un.of[u].goal_y = un.y[u] + MOVE_DISTANCE * ((action == NORTH) - (action == SOUTH))
 
 
-@_inline
+@inline
 def _nearest_agent(w: World, un: Units, u: int) -> int:
     """The agent nearest to enemy u in free space, if it is within the scan range; NOBODY otherwise."""
     nearest, least = NOBODY, w.kinds[u].scan_range + w.kinds[u].radius
@@ -291,7 +307,7 @@ def _nearest_agent(w: World, un: Units, u: int) -> int:
     return nearest
 
 
-@_jit
+@compiled
 def _preferred_agent(w: World, un: Units, u: int) -> int:
     """As `_nearest_agent`, among those that u can hit; those that cannot attack come last."""
     best, least, armed = NOBODY, w.kinds[u].scan_range, False
@@ -304,7 +320,7 @@ def _preferred_agent(w: World, un: Units, u: int) -> int:
     return best
 
 
-@_jit
+@compiled
 def _call_help(w: World, un: Units, attacker: int, victim: int) -> None:
     for v in range(w.rules[0].n_agents, un.of.shape[0]):
         near = _distance(un, victim, v) <= w.rules[0].call_for_help_range
@@ -312,7 +328,7 @@ def _call_help(w: World, un: Units, attacker: int, victim: int) -> None:
             un.of[v].target = attacker
 
 
-@_inline
+@inline
 def _choose_target(w: World, un: Units, u: int, loop: int) -> None:
     """Enemy u keeps a target in reach; else it looks round and may take or swap one."""
     target = un.of[u].target
@@ -331,7 +347,7 @@ def _choose_target(w: World, un: Units, u: int, loop: int) -> None:
     un.of[u].target = target
 
 
-@_inline
+@inline
 def _turn(w: World, un: Units, u: int, x: float, y: float) -> bool:
     """Turn unit u towards the unit vector (x, y), as far as one loop allows; True when it faces that way."""
     fx, fy = un.of[u].facing_x, un.of[u].facing_y
@@ -345,7 +361,7 @@ def _turn(w: World, un: Units, u: int, x: float, y: float) -> bool:
     return fx * x + fy * y >= w.rules[0].facing_cos
 
 
-@_inline
+@inline
 def _hit(w: World, un: Units, u: int, target: int, weapon: int) -> None:
     """One hit: shields first, undiminished by armour; what is left goes to health, less armour."""
     left = w.damage[weapon, u, target]
@@ -359,7 +375,7 @@ def _hit(w: World, un: Units, u: int, target: int, weapon: int) -> None:
         _call_help(w, un, u, target)
 
 
-@_jit
+@compiled
 def _aim_beams(un: Units, u: int, target: int) -> None:
     """Lay the line of u's beams across the target, at right angles to the way to it."""
     x, y = un.x[target] - un.x[u], un.y[target] - un.y[u]
@@ -368,7 +384,7 @@ def _aim_beams(un: Units, u: int, target: int) -> None:
     un.of[u].beams_ahead_x, un.of[u].beams_ahead_y = x * scale, y * scale
 
 
-@_jit
+@compiled
 def _sweep(w: World, un: Units, u: int) -> None:
     """The beams of unit u hit their target, wherever it is, and all other opponents that touch their line."""
     me, skill, n_agents, weapon = un.of[u], w.kinds[u], w.rules[0].n_agents, un.of[u].weapon
@@ -385,7 +401,7 @@ def _sweep(w: World, un: Units, u: int) -> None:
                 _hit(w, un, u, v, weapon)
 
 
-@_jit
+@compiled
 def _burst_dying(w: World, un: Units) -> None:
     """Those that burst and are about to die hit all opponents near them, which may make more of them burst."""
     n_agents, again = w.rules[0].n_agents, True
@@ -402,7 +418,7 @@ def _burst_dying(w: World, un: Units) -> None:
                     _hit(w, un, u, v, 0)
 
 
-@_inline
+@inline
 def _channel(un: Units, u: int, target: int, loops: float) -> None:
     """What u has fired at the target lands, or lands again, after so many loops."""
     un.of[u].phase = CHANNELLING
@@ -410,7 +426,7 @@ def _channel(un: Units, u: int, target: int, loops: float) -> None:
     un.of[u].channel_target = target
 
 
-@_jit
+@compiled
 def _fire_specially(w: World, un: Units, u: int, target: int) -> bool:
     """The damage point of a weapon that bursts or sweeps; False for the others."""
     if w.kinds[u].burst_radius > 0.0:
@@ -423,7 +439,7 @@ def _fire_specially(w: World, un: Units, u: int, target: int) -> bool:
     return False
 
 
-@_inline
+@inline
 def _fire(w: World, un: Units, u: int, target: int) -> None:
     """The damage point: the weapon hits or its missile starts."""
     weapon = un.of[u].weapon
@@ -441,7 +457,7 @@ def _fire(w: World, un: Units, u: int, target: int) -> None:
         _channel(un, u, target, w.arms[weapon, u].hit_interval)
 
 
-@_inline
+@inline
 def _begin_attack(w: World, un: Units, u: int, target: int, weapon: int) -> None:
     delay = w.rules[0].cooldown_delay_low
     delay += (w.rules[0].cooldown_delay_high - w.rules[0].cooldown_delay_low) * _uniform(
@@ -457,7 +473,7 @@ def _begin_attack(w: World, un: Units, u: int, target: int, weapon: int) -> None
         _fire(w, un, u, target)
 
 
-@_inline
+@inline
 def _continue_channel(w: World, un: Units, u: int) -> bool:
     """Advance what u has fired by one loop; True while it binds u to its place, which a new order ends."""
     target = un.of[u].channel_target
@@ -474,7 +490,7 @@ def _continue_channel(w: World, un: Units, u: int) -> bool:
     return w.rules[0].second_hit_holds and un.of[u].engaged != NOBODY
 
 
-@_inline
+@inline
 def _continue_attack(w: World, un: Units, u: int) -> bool:
     """Advance a running attack by one loop; True while it binds the unit to its place."""
     un.of[u].phase_loops -= 1.0
@@ -490,12 +506,12 @@ def _continue_attack(w: World, un: Units, u: int) -> bool:
     return True
 
 
-@_inline
+@inline
 def _is_hurt(w: World, un: Units, v: int) -> bool:
     return un.of[v].alive and un.of[v].health > 0.0 and un.of[v].health < w.kinds[v].max_health
 
 
-@_jit
+@compiled
 def _choose_patient(w: World, un: Units, u: int, loop: int) -> None:
     """Enemy u keeps a patient until it is whole; else it looks round for the comrade with the least of its health."""
     target = un.of[u].target
@@ -514,7 +530,7 @@ def _choose_patient(w: World, un: Units, u: int, loop: int) -> None:
             un.of[u].target, least, nearest = v, share, free
 
 
-@_jit
+@compiled
 def _decide_healer(w: World, un: Units, u: int, loop: int) -> bool:
     """Healer u's decision and healing in this loop; True if it wants to fly (to its patient or its goal)."""
     me, skill = un.of[u], w.kinds[u]
@@ -540,7 +556,7 @@ def _decide_healer(w: World, un: Units, u: int, loop: int) -> bool:
     return False
 
 
-@_inline
+@inline
 def _decide(w: World, un: Units, u: int, loop: int) -> bool:
     """Unit u's decision and fire in this loop; True if it wants to walk (to its target or its goal)."""
     me, kind = un.of[u], w.kinds[u]
@@ -576,7 +592,7 @@ def _decide(w: World, un: Units, u: int, loop: int) -> bool:
     return False
 
 
-@_jit
+@compiled
 def _blocker(body2: np.ndarray, un: Units, u: int, x: float, y: float) -> int:
     """The first unit that u would press into at (x, y) more than it does now; NOBODY if the place is free."""
     near, bodies = 0, body2[u]
@@ -595,22 +611,22 @@ def _blocker(body2: np.ndarray, un: Units, u: int, x: float, y: float) -> int:
     return NOBODY
 
 
-@_inline
+@inline
 def _fixed(position: float) -> float:
     return np.floor(position * FIXED_POINT + 0.5) * (1.0 / FIXED_POINT)
 
 
-@_inline
+@inline
 def _put(un: Units, u: int, x: float, y: float) -> None:
     un.x[u], un.y[u] = _fixed(x), _fixed(y)
 
 
-@_inline
+@inline
 def _are_comrades(w: World, u: int, v: int) -> bool:
     return (u < w.rules[0].n_agents) == (v < w.rules[0].n_agents)
 
 
-@_inline
+@inline
 def _is_idle(w: World, un: Units, u: int) -> bool:
     if u < w.rules[0].n_agents:
         return un.of[u].order == NO_ORDER and un.of[u].phase == READY
@@ -619,7 +635,7 @@ def _is_idle(w: World, un: Units, u: int) -> bool:
     return un.of[u].target == NOBODY and arrived
 
 
-@_jit
+@compiled
 def _push_aside(w: World, un: Units, u: int, v: int, x: float, y: float) -> bool:
     """Move u's idle comrade v out of (x, y), straight away from it; True if that freed the place."""
     if not _are_comrades(w, u, v) or not _is_idle(w, un, v):
@@ -636,7 +652,7 @@ def _push_aside(w: World, un: Units, u: int, v: int, x: float, y: float) -> bool
     return True
 
 
-@_jit
+@compiled
 def _squeeze_by(w: World, un: Units, u: int, x: float, y: float) -> bool:
     """Bring u as near to (x, y) as comrades who walk leave room; False if it would press into anybody else.
 
@@ -667,7 +683,7 @@ def _squeeze_by(w: World, un: Units, u: int, x: float, y: float) -> bool:
     return True
 
 
-@_jit
+@compiled
 def _free_side(w: World, un: Units, u: int, dx: float, dy: float) -> int:
     """The side of (dx, dy) on which fewer bodies stand in the way: 1 left, -1 right."""
     across = 0.0
@@ -680,7 +696,7 @@ def _free_side(w: World, un: Units, u: int, dx: float, dy: float) -> int:
     return -1 if across > 0.0 else 1
 
 
-@_jit
+@compiled
 def _detour(w: World, un: Units, u: int, dx: float, dy: float, step: float, blocked: bool) -> None:
     """Walk round what stands in the way of (dx, dy), following its rim on one side until the way is free.
 
@@ -706,7 +722,7 @@ def _detour(w: World, un: Units, u: int, dx: float, dy: float, step: float, bloc
     un.of[u].detour = -side * w.rules[0].detour_memory
 
 
-@_jit
+@compiled
 def _slide(w: World, un: Units, u: int, dx: float, dy: float, step: float) -> None:
     """The straight way leaves the walkable ground: keep the part of the step that stays on it."""
     x, y = un.x[u], un.y[u]
@@ -716,7 +732,7 @@ def _slide(w: World, un: Units, u: int, dx: float, dy: float, step: float) -> No
         _put(un, u, x, y + step * dy)
 
 
-@_inline
+@inline
 def _goal(un: Units, u: int) -> tuple[float, float]:
     target = un.of[u].target
     if target >= 0:
@@ -724,7 +740,7 @@ def _goal(un: Units, u: int) -> tuple[float, float]:
     return un.of[u].goal_x, un.of[u].goal_y
 
 
-@_jit
+@compiled
 def _next_turn(w: World, un: Units, u: int, goal_x: float, goal_y: float) -> tuple[float, float]:
     """Where a walker has to turn next on its way to the goal: the goal itself if the way there is straight."""
     size = w.rules[0].map_size
@@ -736,7 +752,7 @@ def _next_turn(w: World, un: Units, u: int, goal_x: float, goal_y: float) -> tup
     return turn // size + 0.5, turn % size + 0.5
 
 
-@_inline
+@inline
 def _walk(w: World, un: Units, u: int, wait: bool) -> bool:
     """One loop of unit u's way; False if it would rather `wait` for a comrade in its way who has yet to walk."""
     me = un.of[u]
@@ -779,7 +795,7 @@ def _walk(w: World, un: Units, u: int, wait: bool) -> bool:
     return True
 
 
-@_inline
+@inline
 def _walk_all(w: World, un: Units, n_walkers: int) -> None:
     """Move the walkers listed, each after the comrades in its way, so that a column moves as one."""
     for i in range(n_walkers):
@@ -801,7 +817,7 @@ def _walk_all(w: World, un: Units, n_walkers: int) -> None:
             un.of[u].has_to_walk = False
 
 
-@_inline
+@inline
 def _fly_missile(w: World, un: Units, u: int) -> None:
     target = un.of[u].missile_target
     if not un.of[target].alive:
@@ -819,7 +835,7 @@ def _fly_missile(w: World, un: Units, u: int) -> None:
         un.of[u].missile_y += dy / distance * speed
 
 
-@_inline
+@inline
 def _end_loop(w: World, un: Units, u: int) -> None:
     """Death and regeneration."""
     me, kind = un.of[u], w.kinds[u]
@@ -837,7 +853,7 @@ def _end_loop(w: World, un: Units, u: int) -> None:
         me.health = min(kind.max_health, me.health + kind.health_regeneration)
 
 
-@_inline
+@inline
 def _play_loop(w: World, un: Units, loop: int, first: int) -> None:
     """One game loop for the units from `first` on (all of them, or the enemies alone)."""
     walkers = 0
@@ -858,7 +874,7 @@ def _play_loop(w: World, un: Units, loop: int, first: int) -> None:
             _end_loop(w, un, u)
 
 
-@_jit
+@compiled
 def _play_loops(w: World, un: Units, start: int, stop: int, first: int) -> None:
     """The game loops from `start` to `stop`; a call per step is cheaper than one per loop."""
     for loop in range(start, stop):
@@ -883,7 +899,7 @@ def _grid() -> np.ndarray:
 GRID = _grid()
 
 
-@_jit
+@compiled
 def _is_inside_another(kinds: np.ndarray, body2: np.ndarray, u: int, x: float, y: float, xs: Any, ys: Any) -> bool:
     for v in range(xs.shape[0]):
         dx, dy = x - xs[v], y - ys[v]
@@ -892,7 +908,7 @@ def _is_inside_another(kinds: np.ndarray, body2: np.ndarray, u: int, x: float, y
     return False
 
 
-@_jit
+@compiled
 def _push_out(body2: np.ndarray, u: int, v: int, x: float, y: float, xs: Any, ys: Any) -> tuple[float, float, bool]:
     """(x, y) moved away from v as far as their bodies ask, and whether it had to move."""
     dx, dy = x - xs[v], y - ys[v]
@@ -906,13 +922,13 @@ def _push_out(body2: np.ndarray, u: int, v: int, x: float, y: float, xs: Any, ys
     return xs[v] + scale * dx, ys[v] + scale * dy, True
 
 
-@_jit
+@compiled
 def _is_free(ground: np.ndarray, x: float, y: float) -> bool:
     size = ground.shape[1]
     return x >= 0.0 and y >= 0.0 and x < size and y < size and ground[0, int(x), int(y)] == WALKABLE
 
 
-@_jit
+@compiled
 def _create(kinds: np.ndarray, body2: np.ndarray, ground: np.ndarray, first: int, end: int, xs: Any, ys: Any) -> None:
     """Create the units from `first` to `end` among those that stand somewhere (not in the GRAVE) already.
 
@@ -954,7 +970,7 @@ def _create(kinds: np.ndarray, body2: np.ndarray, ground: np.ndarray, first: int
             xs[u], ys[u] = kinds[u].spawn_x, kinds[u].spawn_y
 
 
-@_jit
+@compiled
 def _number_agents(kinds: np.ndarray, n_agents: int, xs: Any, ys: Any) -> None:
     """Deal the agents' places out as SMAC does: within a type by x, then y."""
     for u in range(1, n_agents):
@@ -967,7 +983,7 @@ def _number_agents(kinds: np.ndarray, n_agents: int, xs: Any, ys: Any) -> None:
         xs[at], ys[at] = x, y
 
 
-@_entry
+@entry
 def create_sides(kinds: np.ndarray, body2: np.ndarray, ground: np.ndarray, n_agents: int, xs: Any, ys: Any) -> None:
     """Create the agents, then the enemies, as in the first battle of a game; arguments as for `_create`."""
     for u in range(xs.shape[0]):
@@ -977,7 +993,7 @@ def create_sides(kinds: np.ndarray, body2: np.ndarray, ground: np.ndarray, n_age
     _create(kinds, body2, ground, n_agents, xs.shape[0], xs, ys)
 
 
-@_jit
+@compiled
 def _create_agents(w: World, un: Units, key: np.uint64) -> None:
     """Create the agents among whom the battle before has left: its enemies, wherever they stand near their goal."""
     n_agents, n_units = w.rules[0].n_agents, un.of.shape[0]
@@ -990,7 +1006,7 @@ def _create_agents(w: World, un: Units, key: np.uint64) -> None:
     _number_agents(w.kinds, n_agents, un.x, un.y)
 
 
-@_jit
+@compiled
 def _place_units(w: World, un: Units, key: np.uint64) -> None:
     if w.rules[0].survivors_radius > 0.0:
         _create_agents(w, un, key)
@@ -1021,7 +1037,7 @@ def _place_units(w: World, un: Units, key: np.uint64) -> None:
         un.of[u].search_phase = int(phase)
 
 
-@_jit
+@compiled
 def _start_battle(w: World, b: Battles, o: Options, e: int) -> None:
     """Put the units of battle e at their start; the outcome of the last step stays."""
     un, status = Units(b.x[e], b.y[e], b.units[e]), b.status[e]
@@ -1035,7 +1051,7 @@ def _start_battle(w: World, b: Battles, o: Options, e: int) -> None:
     _observe(w, b, e)
 
 
-@_jit
+@compiled
 def _enemy_total(w: World, un: Units) -> tuple[float, int]:
     """Health and shields of the enemies together, and how many live."""
     total, living = 0.0, 0
@@ -1045,7 +1061,7 @@ def _enemy_total(w: World, un: Units) -> tuple[float, int]:
     return total, living
 
 
-@_jit
+@compiled
 def _n_fighters(w: World, un: Units, first: int, end: int) -> int:
     """How many of the units live that can attack: SMAC ends a battle when one side has only medivacs left."""
     fighters = 0
@@ -1054,9 +1070,9 @@ def _n_fighters(w: World, un: Units, first: int, end: int) -> int:
     return fighters
 
 
-@_jit
+@compiled
 def _step_battle(w: World, b: Battles, o: Options, e: int, actions: np.ndarray) -> None:
-    """One environment step: SMAC's positive-only shaped reward, scaled so that a won battle returns about 20."""
+    """One environment step of battle e."""
     un, status = Units(b.x[e], b.y[e], b.units[e]), b.status[e]
     total, enemies = _enemy_total(w, un)
     for a in range(w.rules[0].n_agents):
@@ -1066,7 +1082,7 @@ def _step_battle(w: World, b: Battles, o: Options, e: int, actions: np.ndarray) 
     _play_loops(w, un, start, start + w.rules[0].loops_per_step, 0)
     status.steps += 1
     total_left, enemies_left = _enemy_total(w, un)
-    gained = total - total_left + 10.0 * (enemies - enemies_left)
+    damage, kills = total - total_left, enemies - enemies_left
     agents_left = 0
     for a in range(w.rules[0].n_agents):
         agents_left += un.of[a].alive
@@ -1079,52 +1095,53 @@ def _step_battle(w: World, b: Battles, o: Options, e: int, actions: np.ndarray) 
     status.won = enemies_left == 0 and agents_left > 0
     status.truncated = status.steps >= w.rules[0].episode_limit and not status.terminated
     status.active = not (status.terminated or status.truncated)
-    reward = (abs(gained) if o.regeneration_pays else max(gained, 0.0)) + 200.0 * status.won
-    status.reward = reward / (w.rules[0].max_reward / 20.0)
+    status.reward = reward(damage, kills, status.won, w.rules[0].max_reward, o.regeneration_pays)
     _observe(w, b, e)
 
 
-@_inline
+@inline
 def _can_walk_to(w: World, x: float, y: float) -> bool:
     """SMAC's look at the cell of a point, coordinates truncated towards zero."""
     i, j = int(x), int(y)
     return i >= 0 and j >= 0 and i < w.rules[0].map_size and j < w.rules[0].map_size and w.ground[0, i, j] == WALKABLE
 
 
-@_jit
+@compiled
 def _avail_patients(w: World, un: Units, a: int, row: np.ndarray) -> None:
     """SMAC's medivacs choose among all agents but medivacs, whole or not."""
     for v in range(w.rules[0].n_agents):
-        row[6 + v] = un.of[v].alive and w.kinds[v].heal_rate == 0.0 and _distance(un, a, v) <= ATTACK_DISTANCE
+        row[FIRST_ATTACK + v] = (
+            un.of[v].alive and w.kinds[v].heal_rate == 0.0 and _distance(un, a, v) <= ATTACK_DISTANCE
+        )
 
 
-@_inline
+@inline
 def _avail(w: World, un: Units, a: int, row: np.ndarray) -> None:
     row[:] = False
     if not un.of[a].alive:
-        row[0] = True
+        row[NO_OP] = True
         return
     x, y = un.x[a], un.y[a]
-    row[1] = True
-    row[2] = _can_walk_to(w, x, y + MOVE_DISTANCE / 2)
-    row[3] = _can_walk_to(w, x, y - MOVE_DISTANCE / 2)
-    row[4] = _can_walk_to(w, x + MOVE_DISTANCE / 2, y)
-    row[5] = _can_walk_to(w, x - MOVE_DISTANCE / 2, y)
+    row[STOP] = True
+    row[NORTH] = _can_walk_to(w, x, y + MOVE_DISTANCE / 2)
+    row[SOUTH] = _can_walk_to(w, x, y - MOVE_DISTANCE / 2)
+    row[EAST] = _can_walk_to(w, x + MOVE_DISTANCE / 2, y)
+    row[WEST] = _can_walk_to(w, x - MOVE_DISTANCE / 2, y)
     if w.rules[0].has_healers and w.kinds[a].heal_rate > 0.0:
         _avail_patients(w, un, a, row)
         return
     for v in range(w.rules[0].n_agents, un.of.shape[0]):
         dx, dy = un.x[v] - x, un.y[v] - y
-        row[6 + v - w.rules[0].n_agents] = dx * dx + dy * dy <= ATTACK_DISTANCE * ATTACK_DISTANCE
+        row[FIRST_ATTACK + v - w.rules[0].n_agents] = dx * dx + dy * dy <= ATTACK_DISTANCE * ATTACK_DISTANCE
 
 
-@_inline
+@inline
 def _observe_unit(
     unit: Record,
     kind: Record,
     dx: float,
     dy: float,
-    first: float,
+    visible: float,
     shields: bool,
     n_types: int,
     row: np.ndarray,
@@ -1133,27 +1150,27 @@ def _observe_unit(
     """Features of a unit at (dx, dy) from the observer, from row[at] on; zeros if it is out of sight."""
     squared = dx * dx + dy * dy
     if squared < SIGHT * SIGHT:
-        row[at] = first
-        row[at + 1] = np.sqrt(squared) * (1.0 / SIGHT)
-        row[at + 2] = dx * (1.0 / SIGHT)
-        row[at + 3] = dy * (1.0 / SIGHT)
-        row[at + 4] = unit.health * kind.per_health
+        row[at + VISIBLE] = visible
+        row[at + DISTANCE] = np.sqrt(squared) * (1.0 / SIGHT)
+        row[at + DX] = dx * (1.0 / SIGHT)
+        row[at + DY] = dy * (1.0 / SIGHT)
+        row[at + HEALTH] = unit.health * kind.per_health
         if shields:
-            row[at + 5] = unit.shield * kind.per_shield
+            row[at + UNIT_FEATURES] = unit.shield * kind.per_shield
         if n_types:
-            row[at + 5 + shields + kind.unit_type] = 1.0
+            row[at + UNIT_FEATURES + shields + kind.unit_type] = 1.0
 
 
-@_inline
+@inline
 def _observe_agent(w: World, un: Units, a: int, avail: np.ndarray, row: np.ndarray) -> None:
     row[:] = 0.0
     me, kind, rules = un.of[a], w.kinds[a], w.rules[0]
     if not me.alive:
         return
-    for k in range(4):
-        row[k] = avail[2 + k]
+    for k in range(MOVE_FEATURES):
+        row[k] = avail[NORTH + k]
     x, y, n_agents, n_types = un.x[a], un.y[a], rules.n_agents, rules.n_types
-    at = 4
+    at = MOVE_FEATURES
     shields = rules.enemies_have_shields
     for u in range(n_agents, un.of.shape[0]):
         _observe_unit(
@@ -1161,55 +1178,56 @@ def _observe_agent(w: World, un: Units, a: int, avail: np.ndarray, row: np.ndarr
             w.kinds[u],
             un.x[u] - x,
             un.y[u] - y,
-            1.0 if avail[6 + u - n_agents] else 0.0,
+            1.0 if avail[FIRST_ATTACK + u - n_agents] else 0.0,
             shields,
             n_types,
             row,
             at,
         )
-        at += 5 + shields + n_types
+        at += UNIT_FEATURES + shields + n_types
     shields = rules.allies_have_shields
     for u in range(n_agents):
         if u != a:
             _observe_unit(un.of[u], w.kinds[u], un.x[u] - x, un.y[u] - y, 1.0, shields, n_types, row, at)
-            at += 5 + shields + n_types
+            at += UNIT_FEATURES + shields + n_types
     row[at] = me.health * kind.per_health
     if shields:
-        row[at + 1] = me.shield * kind.per_shield
+        row[at + OWN_FEATURES] = me.shield * kind.per_shield
     if n_types:
-        row[at + 1 + shields + kind.unit_type] = 1.0
+        row[at + OWN_FEATURES + shields + kind.unit_type] = 1.0
 
 
-@_inline
+@inline
 def _observe_state(w: World, un: Units, last_actions: np.ndarray, row: np.ndarray) -> None:
     row[:] = 0.0
     rules = w.rules[0]
     n_agents, n_types, per_map = rules.n_agents, rules.n_types, 1.0 / rules.playable_size
     middle = 0.5 * rules.map_size
-    n_actions = 6 + un.of.shape[0] - n_agents
+    n_actions = FIRST_ATTACK + un.of.shape[0] - n_agents
     at = 0
     for u in range(un.of.shape[0]):
         ally = u < n_agents
         shields = rules.allies_have_shields if ally else rules.enemies_have_shields
+        features = AGENT_STATE_FEATURES if ally else ENEMY_STATE_FEATURES
         unit, kind = un.of[u], w.kinds[u]
         if unit.alive:
             row[at] = unit.health * kind.per_health
             if ally:
                 row[at + 1] = max(unit.cooldown, 0.0) * kind.per_cooldown
-            row[at + 1 + ally] = (un.x[u] - middle) * per_map
-            row[at + 2 + ally] = (un.y[u] - middle) * per_map
+            row[at + features - 2] = (un.x[u] - middle) * per_map
+            row[at + features - 1] = (un.y[u] - middle) * per_map
             if shields:
-                row[at + 3 + ally] = unit.shield * kind.per_shield
+                row[at + features] = unit.shield * kind.per_shield
             if n_types:
-                row[at + 3 + ally + shields + kind.unit_type] = 1.0
-        at += 3 + ally + shields + n_types
+                row[at + features + shields + kind.unit_type] = 1.0
+        at += features + shields + n_types
     for a in range(n_agents):
         if last_actions[a] >= 0:
             row[at + last_actions[a]] = 1.0
         at += n_actions
 
 
-@_jit
+@compiled
 def _observe(w: World, b: Battles, e: int) -> None:
     """Refresh availability, observations and state of battle e."""
     un = Units(b.x[e], b.y[e], b.units[e])
@@ -1219,7 +1237,7 @@ def _observe(w: World, b: Battles, e: int) -> None:
     _observe_state(w, un, b.last_actions[e], b.state[e])
 
 
-@_jit
+@compiled
 def _keep_last(b: Battles, e: int) -> None:
     for a in range(b.obs.shape[1]):
         for k in range(b.obs.shape[2]):
@@ -1228,7 +1246,7 @@ def _keep_last(b: Battles, e: int) -> None:
         b.final_state[e, k] = b.state[e, k]
 
 
-@_jit
+@compiled
 def _play_portion(w: World, b: Battles, o: Options, actions: np.ndarray, portion: int) -> None:
     """One environment step of the running battles of a portion."""
     for e in range(portion * PORTION, min((portion + 1) * PORTION, b.status.shape[0])):
@@ -1243,7 +1261,7 @@ def _play_portion(w: World, b: Battles, o: Options, actions: np.ndarray, portion
             _start_battle(w, b, o, e)
 
 
-@_entry
+@entry
 def step_battles(w: World, b: Battles, o: Options, actions: np.ndarray, board: np.ndarray, helping: bool) -> None:
     """Play one environment step of all running battles with available actions, int64 [E, A], together with helpers.
 
@@ -1272,7 +1290,7 @@ def step_battles(w: World, b: Battles, o: Options, actions: np.ndarray, board: n
                 looks = 0
 
 
-@_entry
+@entry
 def sleepers(board: np.ndarray, helpers: int) -> int:
     """How many of the helpers sleep; from now on they count as awake."""
     asleep = helpers - _add(board, AWAKE, 0)
@@ -1280,7 +1298,7 @@ def sleepers(board: np.ndarray, helpers: int) -> int:
     return asleep
 
 
-@_entry
+@entry
 def reset_battles(w: World, b: Battles, o: Options, episodes: np.ndarray) -> None:
     """Start every battle; battle e plays episode `episodes[e]`, uint64 [E]."""
     for e in range(episodes.shape[0]):
@@ -1293,7 +1311,7 @@ def reset_battles(w: World, b: Battles, o: Options, episodes: np.ndarray) -> Non
         _start_battle(w, b, o, e)
 
 
-@_entry
+@entry
 def first_unavailable(b: Battles, actions: np.ndarray) -> tuple[int, int]:
     """Battle and agent of the first unavailable action among the running battles; (-1, -1) if there is none."""
     n_actions = b.avail_actions.shape[2]

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from dm2.battle.kernel import create_sides
 from dm2.battle.paths import next_turns
+from dm2.battle.rules_of_smac import max_reward
 from dm2.battle.world import ARM, CLIFF, CLOSED, KIND, RULES, WALKABLE, World
 from dm2.config import Settings, SettingsError, did_you_mean
 from dm2.maps import (
@@ -222,7 +223,7 @@ def _rules(
         "facing_cos": math.cos(math.radians(rules.facing_tolerance_degrees)),
         "shield_delay": rules.shield_regeneration_delay_loops,
         "shield_regeneration": rules.shield_regeneration_per_loop,
-        "max_reward": 10 * len(enemies) + 200 + sum(enemy.health + enemy.shield for enemy in enemies),
+        "max_reward": max_reward(len(enemies), sum(enemy.health + enemy.shield for enemy in enemies)),
     }
     record = np.zeros(1, dtype=RULES)
     for field in RULES.fields or ():

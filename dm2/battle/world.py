@@ -6,9 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-ATTACK_DISTANCE = 6.0  # SMAC offers attacks within this centre distance, whatever the weapon's range
-SIGHT = 9.0  # SMAC's sight range of every agent
-MOVE_DISTANCE = 2.0  # a move order goes to the point this far away; availability looks half as far
 WALKABLE, CLIFF, CLOSED = 0, 1, 2  # ground
 
 RULES = np.dtype(
@@ -55,7 +52,7 @@ RULES = np.dtype(
         ("push_share", "f8"),
         ("edge_margin", "f8"),
         ("survivors_radius", "f8"),  # 0: every battle begins as the first of a game
-        ("max_reward", "f8"),  # SMAC's normaliser: 10 per enemy, 200, the enemies' full health and shields
+        ("max_reward", "f8"),  # see dm2.battle.rules_of_smac
     ],
     align=True,
 )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from dm2.battle import BattleEnv
-from dm2.battle.duels import EAST, NORTH, SOUTH, STOP, WEST, duel, harmless
+from dm2.battle.duels import duel, harmless
+from dm2.battle.rules_of_smac import EAST, NO_OP, NORTH, SOUTH, STOP, WEST
 from dm2.battle.world import World
 
 __all__ = [
@@ -33,7 +34,7 @@ def open_battle(world: World, n_battles: int = 1, seed: int = 0) -> BattleEnv:
 def act(env: BattleEnv, action: int) -> None:
     """Every living agent takes `action` if it can, else stops."""
     wanted = np.where(env.avail_actions[:, :, action], action, STOP)
-    env.step(np.where(env.avail_actions[:, :, 0], 0, wanted).astype(np.int64))
+    env.step(np.where(env.avail_actions[:, :, NO_OP], NO_OP, wanted).astype(np.int64))
 
 
 def place(env: BattleEnv, unit: int, x: float, y: float) -> None:

@@ -15,11 +15,11 @@ from dm2.adapters.battle_sequence import BattleSequence
 from dm2.adapters.smac_units import Frame, Unit, UnitTypes
 from dm2.battle import kernel
 from dm2.battle.env import spec_of
+from dm2.battle.rules_of_smac import EAST, FIRST_ATTACK, MOVE_DISTANCE, NORTH, SOUTH, STOP, WEST
 from dm2.battle.scenario import load_scenario
-from dm2.battle.world import MOVE_DISTANCE, World
+from dm2.battle.world import World
 
 FOREVER = 2**62
-NO_OP, STOP, NORTH, SOUTH, EAST, WEST, FIRST_ATTACK = range(7)
 _MOVES = {
     (0.0, MOVE_DISTANCE): NORTH,
     (0.0, -MOVE_DISTANCE): SOUTH,
