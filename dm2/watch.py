@@ -23,9 +23,9 @@ from torch import Tensor
 
 from dm2.backends import make_env
 from dm2.battle import BattleEnv
+from dm2.battle.records import World
 from dm2.battle.rules_of_smac import FIRST_ATTACK, action_name
 from dm2.battle.scenario import load_scenario, mechanics
-from dm2.battle.world import World
 from dm2.checks import check_shape
 from dm2.errors import UserError
 from dm2.ippo import IPPOPolicy, masked_log_softmax

@@ -17,11 +17,21 @@ from dm2.imports import imported
 
 PACKAGE = Path(dm2.__file__).parent
 IMPORT = "from dm2.jit import njit\n"
+PARTS_OF_THE_SIMULATOR = (
+    *("attacks", "compiled", "creation", "deciding", "draws", "geometry", "observing", "paths", "records"),
+    *("rules_of_smac", "walking"),
+)
 PROGRAM = """
 import numpy as np
 from dm2.kernels_of_test import curve
 out = curve(np.float64(2.0))
 print(f"{out:.6f}", sum(curve.stats.cache_hits.values()), sum(curve.stats.cache_misses.values()))
+"""
+CREATION = """
+from dm2.battle.creation import create_sides
+from dm2.battle.scenario import load_scenario
+kinds, stats = load_scenario("3m").kinds, create_sides.stats
+print(*kinds["spawn_x"][:2].round(4), sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
 """
 
 
@@ -76,11 +86,19 @@ def test_an_unchanged_tree_loads_what_an_edited_one_compiles_again(package: Path
     assert play(package) == ["7.000000", "1", "0"], "what the kernel does not import does not count"
 
 
+def test_an_edited_part_of_the_simulator_is_compiled_again(package: Path) -> None:
+    assert play(package, CREATION) == ["8.3115", "9.0", "0", "1"]  # 11/16 and 1/1024 apart
+    assert play(package, CREATION) == ["8.3115", "9.0", "1", "0"]
+    part = package / "battle" / "geometry.py"
+    part.write_text(part.read_text().replace("FIXED_POINT = 4096.0", "FIXED_POINT = 2.0"))
+    assert play(package, CREATION) == ["8.5", "9.0", "0", "1"]
+
+
 @pytest.mark.parametrize(
     ("module", "of"),
     [
-        ("dm2.battle.world", "dm2.battle.kernel"),
-        ("dm2.battle.paths", "dm2.battle.kernel"),
+        *((f"dm2.battle.{part}", "dm2.battle.kernel") for part in PARTS_OF_THE_SIMULATOR),
+        ("dm2.battle.records", "dm2.battle.creation"),
         ("dm2.net_kernels", "dm2.ippo_kernels"),
         ("dm2.net_kernels", "dm2.recurrence"),
         ("dm2.net_kernels", "dm2.sequence_kernels"),

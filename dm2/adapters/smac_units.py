@@ -9,9 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from dm2.adapters.smac_maps import allied_types, enemy_type
-from dm2.battle.kernel import UNIT, Battles
+from dm2.battle.records import UNIT, Battles, World
 from dm2.battle.scenario import map_data, unit_data
-from dm2.battle.world import World
 from dm2.recording import unit_names
 
 SELF, ENEMY = 1, 4  # alliances, as the game numbers them
@@ -91,7 +90,7 @@ class Frame(NamedTuple):
 
     Attributes:
         x, y: float64 [U]; the dead stay where they fell.
-        records: dm2.battle.kernel.UNIT [U].
+        records: dm2.battle.records.UNIT [U].
     """
 
     x: np.ndarray

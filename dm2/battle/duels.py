@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from dm2.battle.env import BattleEnv
+from dm2.battle.records import World
 from dm2.battle.rules_of_smac import EAST, FIRST_ATTACK, STOP, WEST
 from dm2.battle.scenario import Map, Mechanics, compile_scenario, map_data, mechanics, unit_data
-from dm2.battle.world import World
 
 _LOOPS_PER_SECOND = 16
 

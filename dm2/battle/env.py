@@ -11,9 +11,9 @@ import numpy as np
 
 from dm2.backends import EnvSpec, check_actions
 from dm2.battle import kernel
+from dm2.battle.records import Battles, Options, World, allocate
 from dm2.battle.rules_of_smac import FIRST_ATTACK, MOVE_FEATURES, FeatureSizes
 from dm2.battle.scenario import load_scenario
-from dm2.battle.world import World
 
 SIMULATOR_VERSION = "7"  # raised whenever a battle would go, or be seen, differently
 
@@ -70,10 +70,10 @@ class BattleEnv:
         self.world = world if world is not None else load_scenario(map_name)
         self.spec = spec_of(map_name, self.world)
         self.n_battles, self.n_threads, self.seed = n_battles, n_threads, seed
-        self._options = kernel.Options(seed, regeneration_pays, autoreset)
-        self._open(kernel.allocate(self.world, n_battles, self.spec.obs_size, self.spec.state_size))
+        self._options = Options(seed, regeneration_pays, autoreset)
+        self._open(allocate(self.world, n_battles, self.spec.obs_size, self.spec.state_size))
 
-    def _open(self, battles: kernel.Battles) -> None:
+    def _open(self, battles: Battles) -> None:
         """Name the parts of the battles' buffers, and start the threads."""
         self.battles = battles
         self.obs, self.state = self.battles.obs, self.battles.state
@@ -106,7 +106,7 @@ class BattleEnv:
 
     def reset_some(self, episodes: np.ndarray, mask: np.ndarray) -> None:
         """Start the battles that the mask names, bool [E]; the others stay as they are."""
-        kept = kernel.Battles(*(buffer.copy() for buffer in self.battles))
+        kept = Battles(*(buffer.copy() for buffer in self.battles))
         self.reset(episodes)
         for buffer, before in zip(self.battles, kept, strict=True):
             buffer[~mask] = before[~mask]

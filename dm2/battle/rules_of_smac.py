@@ -1,6 +1,6 @@
 """What SMAC fixes for every map: the actions, the numbers by which units are told, and the reward.
 
-Source: oxwhirl/smac, `StarCraft2Env`, with its default options. What the game fixes is in `dm2.battle.world.World`.
+Source: oxwhirl/smac, `StarCraft2Env`, with its default options. What the game fixes is in `dm2.battle.records.World`.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class FeatureSizes(NamedTuple):
 
     @classmethod
     def of(cls, rules: Any) -> FeatureSizes:
-        """The sizes on a map, from the record of its rules (dm2.battle.world.RULES)."""
+        """The sizes on a map, from the record of its rules (dm2.battle.records.RULES)."""
         ally = int(rules["allies_have_shields"]) + int(rules["n_types"])
         enemy = int(rules["enemies_have_shields"]) + int(rules["n_types"])
         return cls(

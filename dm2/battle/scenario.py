@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from dm2.battle.kernel import create_sides
+from dm2.battle.creation import create_sides
 from dm2.battle.paths import next_turns
+from dm2.battle.records import ARM, CLIFF, CLOSED, KIND, RULES, WALKABLE, World
 from dm2.battle.rules_of_smac import max_reward
-from dm2.battle.world import ARM, CLIFF, CLOSED, KIND, RULES, WALKABLE, World
 from dm2.config import Settings, SettingsError, did_you_mean
 from dm2.maps import (
     DATA,
@@ -81,7 +81,7 @@ def _roster(sides: dict[str, int]) -> list[str]:
 def contact(one: Unit, other: Unit, overlap: float) -> float:
     """The least distance between the centres of two units, whose bodies overlap a little when they press.
 
-    So far apart stood the units of real episodes, when they pressed on each other and, but for kernel.CREATION_GAP,
+    So far apart stood the units of real episodes, when they pressed on each other and, but for creation.CREATION_GAP,
     when freshly created.
     """
     return one.radius + other.radius - overlap

@@ -6,8 +6,8 @@ import numpy as np
 
 from dm2.battle import BattleEnv
 from dm2.battle.duels import duel, harmless
+from dm2.battle.records import World
 from dm2.battle.rules_of_smac import EAST, NO_OP, NORTH, SOUTH, STOP, WEST
-from dm2.battle.world import World
 
 __all__ = [
     "EAST",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dm2.battle import BattleEnv
-from dm2.battle.kernel import CHANNELLING, NO_ORDER, NOBODY
+from dm2.battle.records import CHANNELLING, NO_ORDER, NOBODY
 from tests.battle.duels import EAST, NORTH, SOUTH, STOP, WEST, act, duel, harmless, open_battle, place, random_actions
 
 FIRST, SECOND = 6, 7  # attacks on the first and on the second enemy

@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dm2.battle import BattleEnv
-from dm2.battle.kernel import GRAVE
+from dm2.battle.records import GRAVE, World
 from dm2.battle.scenario import load_scenario
-from dm2.battle.world import World
 from tests.battle.duels import EAST, STOP, WEST, act, duel, harmless, open_battle, place, random_actions
 
 

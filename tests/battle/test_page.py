@@ -54,7 +54,7 @@ def test_cited_code_is_there(cited: str) -> None:
         assert (REPOSITORY / "dm2" / "battle" / "data" / cited).is_file()
     else:
         module, _, name = cited.rpartition(".")
-        assert hasattr(importlib.import_module(f"dm2.battle.{module or 'kernel'}"), name)
+        assert hasattr(importlib.import_module(f"dm2.battle.{module}"), name)
 
 
 def test_assumptions_are_named_as_in_the_data() -> None:

@@ -15,9 +15,9 @@ from dm2.adapters.battle_sequence import BattleSequence
 from dm2.adapters.smac_units import Frame, Unit, UnitTypes
 from dm2.battle import kernel
 from dm2.battle.env import spec_of
+from dm2.battle.records import GRAVE, Options, World, allocate
 from dm2.battle.rules_of_smac import EAST, FIRST_ATTACK, MOVE_DISTANCE, NORTH, SOUTH, STOP, WEST
 from dm2.battle.scenario import load_scenario
-from dm2.battle.world import World
 
 FOREVER = 2**62
 _MOVES = {
@@ -47,8 +47,8 @@ class Match:
         self.spec = spec_of(map_name, self.world)
         self.seed = secrets.randbits(31) if seed is None else seed
         self.types = UnitTypes.of(map_name, self.world)
-        self._battles = kernel.allocate(self.world, 1, self.spec.obs_size, self.spec.state_size)
-        self._options = kernel.Options(self.seed, True, False)
+        self._battles = allocate(self.world, 1, self.spec.obs_size, self.spec.state_size)
+        self._options = Options(self.seed, True, False)
         self._worlds: dict[int, World] = {}
         self.loops = 0
         self.restart()
@@ -155,7 +155,7 @@ class Match:
         for u in [u for u in map(self.living, tags) if u is not None]:
             self._units["alive"][u] = False
             self._units["health"][u] = self._units["shield"][u] = 0.0
-            self._battles.x[0, u], self._battles.y[0, u] = kernel.GRAVE * (u + 1), kernel.GRAVE
+            self._battles.x[0, u], self._battles.y[0, u] = GRAVE * (u + 1), GRAVE
 
 
 def _endless(world: World) -> World:
