@@ -87,7 +87,6 @@ def cloning_rows(demonstrations: AgentDemonstrations, agent: int, n_agents: int)
         torch.from_numpy(demonstrations.obs).expand(n_agents, -1, -1),
         last_actions.expand(n_agents, -1),
         avail_actions.shape[1],
-        n_agents,
     )[agent]
     alive = ~avail_actions[:, NO_OP]
     episode = torch.repeat_interleave(torch.from_numpy(demonstrations.lengths))
@@ -229,11 +228,10 @@ class ClonedIPPO(IPPO):
         cloned = []
         for agent, own in enumerate(self.demonstrations.agents):
             rows = cloning_rows(own, agent, self.spec.n_agents)
-            actor = self.actor[agent : agent + 1].cpu()
+            actor = self.actor[agent : agent + 1]
             limits = self.settings.adam_epsilon, self.settings.max_gradient_norm
             optimizer = ClippedAdam(actor, self.cloning.learning_rate, *limits)
             cloned.append(clone(optimizer, self.actor_shape, rows, self.cloning, stream(self.seed, "cloning", agent)))
-            self.actor[agent : agent + 1] = actor
         return {
             "cloning_epochs": float(np.mean([one.epochs for one in cloned])),
             "cloning_cross_entropy": float(np.mean([one.cross_entropy for one in cloned])),

@@ -219,8 +219,6 @@ class AlgorithmSettings(Settings):
     """Builds the `Policy` (`dm2.rollout`) from EnvSpec, a policy file's tensors, greedy and epsilon; likewise."""
     acts_by_epsilon: ClassVar[bool] = False
     """Whether its policy takes a share of random actions; if not, it samples its actions or takes the best."""
-    trains_on_gpu: ClassVar[bool] = False
-    """Whether its learners are `StackedLearner`s (`dm2.training`), which train on a GPU too."""
 
 
 class IPPOSettings(AlgorithmSettings):
@@ -228,7 +226,6 @@ class IPPOSettings(AlgorithmSettings):
 
     learner = "dm2.ippo:build_learner"
     policy = "dm2.ippo:build_policy"
-    trains_on_gpu = True
 
     episodes_per_update: Count = 1024
     """Battles played, all at once, before each update."""
@@ -283,7 +280,6 @@ class QMIXSettings(AlgorithmSettings):
     learner = "dm2.qmix:build_learner"
     policy = "dm2.qmix:build_policy"
     acts_by_epsilon = True
-    trains_on_gpu = True
 
     n_battles: Count = 32
     """Battles played, all at once, before each update."""
@@ -332,7 +328,6 @@ class RMAPPOSettings(AlgorithmSettings):
 
     learner = "dm2.rmappo:build_learner"
     policy = "dm2.rmappo:build_policy"
-    trains_on_gpu = True
 
     n_battles: Count = 16
     """Battles played, all at once, per collection; as episodes are whole, a matter of speed alone."""

@@ -14,8 +14,7 @@ log D - log(1 - D) with D = sigmoid(logit), which is the logit itself.
 
 Quirk 1 of the paper's code (absorbing zeros): an episode of L steps has a row more, the final observation, and goes on
 with zero rows until it has one row more than the episode limit; the rows of a dead agent are zeros too. All of these
-take part. Zero rows are one and the same row, so `dm2.discriminator_kernels` computes it once, weighted. `padded_loss`
-is the same loss in plain terms; the tests compare the gradients.
+take part. Zero rows are one and the same row, so `dm2.discriminator_kernels` computes it once, weighted.
 """
 
 from __future__ import annotations
@@ -28,7 +27,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
 
 from dm2.backends import EnvSpec
 from dm2.checks import check_shape
@@ -116,39 +114,6 @@ def stored_logits(parameters: Tensor, spec: EnvSpec, settings: DiscriminatorSett
     return lambda episodes: logits(net, inputs(episodes.obs, episodes.actions, settings.input))
 
 
-def padded_loss(
-    net: Parameters, expert: Tensor, own: Tensor, alpha: Tensor, takes_part: tuple[Tensor, Tensor], weight: float
-) -> Tensor:
-    """The loss L of each learner on padded rows.
-
-    Args:
-        net: parameters, with the learner axis.
-        expert: [learners, rows, input_size].
-        own: [learners, rows, input_size]; row k is mixed with expert row k.
-        alpha: the expert's share in the mixture, [learners, rows].
-        takes_part: True for rows that count, of the expert and of the learner, bool [learners, rows] each; a mixture
-            counts where both its rows do.
-        weight: of the gradient penalty.
-
-    Returns:
-        Cross-entropy on expert rows, cross-entropy on own rows and weighted penalty, [3, learners].
-    """
-    mixed = (alpha[..., None] * expert + (1.0 - alpha[..., None]) * own).requires_grad_()
-    (slope,) = torch.autograd.grad(logits(net, mixed).sum(), mixed, create_graph=True)
-    rows = (
-        _cross_entropy(logits(net, expert), 1.0),
-        _cross_entropy(logits(net, own), 0.0),
-        weight * (torch.linalg.vector_norm(slope, dim=-1) - 1.0) ** 2,
-    )
-    counts = (*takes_part, takes_part[0] & takes_part[1])
-    return torch.stack([(r * c).sum(dim=1) / c.sum(dim=1) for r, c in zip(rows, counts, strict=True)])
-
-
-def _cross_entropy(logit: Tensor, label: float) -> Tensor:
-    """-log of the probability that sigmoid(logit) gives to the label; same shape as logit."""
-    return binary_cross_entropy_with_logits(logit, torch.full_like(logit, label), reduction="none")
-
-
 class Discriminator:
     """One discriminator per agent, stacked along a leading learner axis, each with its own data and random stream.
 
@@ -166,15 +131,14 @@ class Discriminator:
         self.updates = 0
         shapes = parameter_shapes(self.input_size, settings.hidden_size)
         initial = np.stack([self._initial(agent) for agent in range(spec.n_agents)])
-        self.flat = torch.nn.Parameter(torch.from_numpy(initial).to(torch.get_default_device()))
+        self.flat = torch.nn.Parameter(torch.from_numpy(initial))
         self.flat.grad = torch.zeros_like(self.flat)
         self.net, self.gradient = parameter_views(self.flat.data, shapes), parameter_views(self.flat.grad, shapes)
         self.optimizer = torch.optim.Adam([self.flat], lr=settings.learning_rate)
-        self.use_kernels = self.flat.device.type == "cpu"
 
     @cached_property
     def engine(self) -> GradientEngine:
-        """The gradient on a CPU."""
+        """The gradient."""
         return GradientEngine(
             self.input_size,
             self.settings.hidden_size,
@@ -192,8 +156,20 @@ class Discriminator:
         parts = [generator.uniform(-1.0, 1.0, prod(shape)) / sqrt(fan_in[name[-1]]) for name, shape in shapes.items()]
         return np.concatenate(parts).astype(np.float32)
 
-    def update_by_kernels(self, expert: Sequence[EpisodeRows], own: Sequence[EpisodeRows]) -> np.ndarray:
-        """The update, learner by learner; sums of the numbers that `GradientEngine.gradient` gives, float64 [5]."""
+    def update(self, expert: Sequence[EpisodeRows], own: Sequence[EpisodeRows]) -> dict[str, float]:
+        """Train each agent's discriminator on expert episodes and on the agent's own.
+
+        Args:
+            expert: demonstrations, per agent.
+            own: what each agent has just played.
+
+        Returns:
+            Means over steps and agents: discriminator_loss (L), discriminator_accuracy_expert and
+            discriminator_accuracy_own (share of rows told right, zero rows left out), gradient_penalty (weighted).
+
+        Raises:
+            ValueError: fewer episodes than one step draws.
+        """
         minibatches = self.minibatches(expert, own)
         sums = np.zeros(5)
         for _ in range(self.settings.steps_per_update):
@@ -203,10 +179,6 @@ class Discriminator:
                     self.net.of(agent), expert[agent], expert_ids, own[agent], own_ids, alpha, self.gradient.of(agent)
                 )
             self.optimizer.step()
-        return sums
-
-    def count_update(self, sums: np.ndarray) -> dict[str, float]:
-        """Enter an update; its metrics, from sums over steps and agents."""
         self.updates += 1
         count = self.settings.steps_per_update * self.spec.n_agents
         expert_loss, own_loss, expert_right, own_right, penalty = (sums / count).tolist()
@@ -280,114 +252,8 @@ class Discriminator:
             check_shape(name, tensors[name], tuple(self.flat.shape))
         self.flat.data.copy_(tensors["parameters"])
         moments = {"step": "adam_steps", "exp_avg": "adam_mean", "exp_avg_sq": "adam_square"}
-        state = {key: tensors[name].clone() for key, name in moments.items()}
-        step = {"step": state.pop("step")}  # which Adam wants on the CPU
-        self.optimizer.state[self.flat] = step | {key: value.to(self.flat.device) for key, value in state.items()}
+        self.optimizer.state[self.flat] = {key: tensors[name].clone() for key, name in moments.items()}
         self.updates = int(tensors["updates"])
-
-
-def update_together(
-    discriminators: Sequence[Discriminator],
-    experts: Sequence[Sequence[EpisodeRows]],
-    owns: Sequence[Sequence[EpisodeRows]],
-) -> list[dict[str, float]]:
-    """Train runs with the same settings on expert episodes and on their own: one by one on a CPU, at once elsewhere.
-
-    Args:
-        discriminators: one per run.
-        experts: demonstrations, per run and agent.
-        owns: what each agent has just played, per run and agent.
-
-    Returns:
-        Per run the means over steps and agents: discriminator_loss (L), discriminator_accuracy_expert and
-        discriminator_accuracy_own (share of rows told right, zero rows left out), gradient_penalty (weighted).
-
-    Raises:
-        ValueError: fewer episodes than one step draws.
-    """
-    if discriminators[0].use_kernels:
-        runs = zip(discriminators, experts, owns, strict=True)
-        sums = [discriminator.update_by_kernels(expert, own) for discriminator, expert, own in runs]
-    else:
-        sums = update_by_plain_loss(discriminators, experts, owns)
-    return [discriminator.count_update(own) for discriminator, own in zip(discriminators, sums, strict=True)]
-
-
-def update_by_plain_loss(
-    discriminators: Sequence[Discriminator],
-    experts: Sequence[Sequence[EpisodeRows]],
-    owns: Sequence[Sequence[EpisodeRows]],
-) -> list[np.ndarray]:
-    """Plain twin of `Discriminator.update_by_kernels` on any device, by `padded_loss` of all learners at once."""
-    first = discriminators[0]
-    settings, device, n_agents = first.settings, first.flat.device, first.spec.n_agents
-    shapes = parameter_shapes(first.input_size, settings.hidden_size)
-    runs = zip(discriminators, experts, owns, strict=True)
-    minibatches = [draws for one, expert, own in runs for draws in one.minibatches(expert, own)]
-    expert_rows, own_rows = (
-        StackedRows([rows for run in each for rows in run], first.input_size, first.rows_per_episode, device)
-        for each in (experts, owns)
-    )
-    sums = torch.zeros(5, len(minibatches), dtype=torch.float64, device=device)
-    for _ in range(settings.steps_per_update):
-        expert_ids, own_ids, alpha = zip(*map(next, minibatches), strict=True)
-        (expert, expert_filled), (own, own_filled) = expert_rows.take(expert_ids), own_rows.take(own_ids)
-        everywhere = torch.ones_like(expert_filled)
-        takes_part = (everywhere, everywhere) if first.quirks.absorbing_zeros else (expert_filled, own_filled)
-        parameters = torch.cat([one.flat.detach() for one in discriminators]).requires_grad_()
-        net = parameter_views(parameters, shapes)
-        shares = torch.from_numpy(np.stack(alpha)).flatten(1).to(device)
-        losses = padded_loss(net, expert, own, shares, takes_part, settings.gradient_penalty)
-        (gradient,) = torch.autograd.grad(losses.sum(), parameters)
-        with torch.no_grad():
-            expert_right = ((logits(net, expert) > 0) & expert_filled).sum(1) / expert_filled.sum(1)
-            own_right = ((logits(net, own) < 0) & own_filled).sum(1) / own_filled.sum(1)
-            sums += torch.stack([losses[0], losses[1], expert_right, own_right, losses[2]])
-        for discriminator, part in zip(discriminators, gradient.split(n_agents), strict=True):
-            discriminator.flat.grad = part
-            discriminator.optimizer.step()
-    return [own.sum(1).cpu().numpy() for own in sums.split(n_agents, dim=1)]
-
-
-class StackedRows:
-    """Learners' episodes on a device, to take some of each learner's from.
-
-    Args:
-        learners: episodes of each.
-        input_size: numbers of a row.
-        rows_per_episode: rows to which an episode goes on, with zeros.
-        device: where the rows are put.
-    """
-
-    def __init__(
-        self, learners: Sequence[EpisodeRows], input_size: int, rows_per_episode: int, device: torch.device
-    ) -> None:
-        before = np.cumsum([0, *(len(learner.rows) for learner in learners[:-1])])
-        zero_row = np.zeros_like(learners[0].rows[:1])
-        rows = np.concatenate([*(learner.rows for learner in learners), zero_row])
-        self.rows = torch.from_numpy(rows[:, :input_size]).to(device)
-        self.starts = [learner.starts + first for learner, first in zip(learners, before, strict=True)]
-        self.step = torch.arange(rows_per_episode, device=device)
-
-    def take(self, episodes: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
-        """Some episodes of each learner.
-
-        Args:
-            episodes: their numbers, int64 [batch] for each learner.
-
-        Returns:
-            Rows [learners, batch * rows_per_episode, input_size], and True where they are no zeros behind an episode's
-            end.
-        """
-        pairs = list(zip(self.starts, episodes, strict=True))
-        first = np.stack([starts[ids] for starts, ids in pairs])
-        end = np.stack([starts[ids + 1] for starts, ids in pairs])
-        rows = (
-            torch.from_numpy(first).to(self.rows.device)[..., None] + self.step
-        )  # [learners, batch, rows_per_episode]
-        filled = rows < torch.from_numpy(end).to(self.rows.device)[..., None]
-        zero_row = len(self.rows) - 1
-        return self.rows[rows.where(filled, zero_row).flatten(1)], filled.flatten(1)
 
 
 def parameter_shapes(input_size: int, hidden_size: int) -> dict[str, tuple[int, ...]]:

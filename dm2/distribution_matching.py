@@ -15,12 +15,11 @@ pay too: what the discriminator says of the final observation and of the zero ro
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from dm2 import discriminator, ippo
 from dm2.config import RunSettings, SettingsError
 from dm2.demonstrations import Demonstrations, check_demonstrations
 from dm2.discriminator import Discriminator, demonstration_rows, own_rows
@@ -105,37 +104,15 @@ class DistributionMatching:
         """One update: discriminators first, then policies and critics on the reward that they pay.
 
         Returns:
-            The metrics of `dm2.discriminator.update_together` and `dm2.ippo.update_together`, and gail_reward_mean:
-            mean logit over agents and the steps in which they live.
+            The metrics of `Discriminator.update` and `IPPO.update`, and gail_reward_mean: mean logit over agents and
+            the steps in which they live.
         """
-        return self.learn_together([self], [episodes])[0]
-
-    @staticmethod
-    def joint_policy(learners: Sequence[DistributionMatching]) -> IPPOPolicy:
-        """The current actors of several teams as one; see `dm2.training.StackedLearner`."""
-        return IPPO.joint_policy([learner.ippo for learner in learners])
-
-    @staticmethod
-    def learn_together(
-        learners: Sequence[DistributionMatching], episodes: Sequence[Episodes]
-    ) -> list[dict[str, float]]:
-        """One update of each team; see `learn` and `dm2.training.StackedLearner`."""
-        pairs = list(zip(learners, episodes, strict=True))
-        metrics = discriminator.update_together(
-            [learner.discriminator for learner in learners],
-            [learner.expert_rows(own) for learner, own in pairs],
-            [learner.own_rows(own) for learner, own in pairs],
-        )
-        batches = []
-        for (learner, own), told in zip(pairs, metrics, strict=True):
-            batch, told["gail_reward_mean"] = learner.judged_batch(own)
-            batches.append(batch)
-        updated = ippo.update_together([learner.ippo for learner in learners], batches)
-        return [told | own for told, own in zip(metrics, updated, strict=True)]
+        metrics = self.discriminator.update(self.expert_rows(episodes), self.own_rows(episodes))
+        batch, metrics["gail_reward_mean"] = self.judged_batch(episodes)
+        return metrics | self.ippo.update(batch)
 
     def judged_batch(self, episodes: Episodes) -> tuple[Batch, float]:
         """What PPO learns from the reward that the discriminators pay, and their mean logit."""
-        episodes = episodes.to(self.ippo.actor.device)
         logits = self.discriminator.logits(episodes.obs, episodes.actions)
         terminal = logits.new_zeros(len(logits), episodes.n_episodes)
         if self.acts_at_end:

@@ -9,7 +9,7 @@ condition, scale or key stops before anything runs.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -154,10 +154,6 @@ class Scale(Settings):
     """Conditions run on each map with the first seed alone."""
     figures: tuple[Name, ...] = ()
     """Figures to draw, and nothing is run but what they show; none given: every figure and run."""
-    seeds_per_job: Count = 1
-    """Seeds of a condition that one job trains in one process; their results stay those of seeds trained alone."""
-    device: Literal["auto", "cpu", "cuda"] = "cpu"
-    """Where the networks are trained, see `dm2.devices`."""
     defaults: Layer = Field(default_factory=dict)
     """Part of RunSettings that holds on every map at this scale."""
     maps: dict[str, Layer] = Field(default_factory=dict)
@@ -198,15 +194,6 @@ class Run:
     def directory(self, scale: str) -> str:
         """Where the run's files are, relative to the working directory."""
         return f"results/{scale}/runs/{self.map_name}/{self.condition}/seed-{self.seed}"
-
-
-@dataclass(frozen=True)
-class SeedGroups:
-    """Jobs that train the same seeds: one for each of the conditions on each of the maps."""
-
-    seeds: tuple[int, ...]
-    conditions: tuple[str, ...]
-    map_names: tuple[str, ...]
 
 
 class DemonstrationSettings(Settings):
@@ -353,22 +340,6 @@ class Matrix:
         chosen = [one for one in self.demonstrations.values() if one.source.is_chosen]
         return {(one.map_name, one.source.expert): self.experts(one) for one in chosen}
 
-    def seed_groups(self, conditions: Collection[str]) -> tuple[SeedGroups, ...]:
-        """All runs of some conditions, `seeds_per_job` seeds to a job; a condition's last job may have fewer."""
-        seeds: dict[tuple[str, str], list[int]] = {}
-        for run in self.runs:
-            if run.condition in conditions:
-                seeds.setdefault((run.condition, run.map_name), []).append(run.seed)
-        size = self.scale.seeds_per_job
-        maps: dict[tuple[tuple[int, ...], str], list[str]] = {}
-        for (condition, map_name), own in seeds.items():
-            for first in range(0, len(own), size):
-                maps.setdefault((tuple(own[first : first + size]), condition), []).append(map_name)
-        alike: dict[tuple[tuple[int, ...], tuple[str, ...]], list[str]] = {}
-        for (together, condition), names in maps.items():
-            alike.setdefault((together, tuple(names)), []).append(condition)
-        return tuple(SeedGroups(together, tuple(some), names) for (together, names), some in alike.items())
-
     @property
     def conditions_with_demonstrations(self) -> tuple[str, ...]:
         """Conditions of this scale's runs that learn from demonstrations."""
@@ -458,15 +429,6 @@ class Matrix:
             self._check_demonstrations(run)
         for run in self.runs:
             self._check_policy_percents(run)
-            self._check_device(run)
-
-    def _check_device(self, run: Run) -> None:
-        algorithm = self.settings(run).algorithm
-        if self.scale.device == "cuda" and not ALGORITHMS[algorithm].trains_on_gpu:
-            raise SettingsError(
-                f"{self._where(run)}: found device cuda for {algorithm}, which trains on the CPU alone; expected"
-                " auto or cpu, or a scale without it"
-            )
 
     def _check_figures(self) -> None:
         for name, figure in self.figures.items():

@@ -39,14 +39,12 @@ and value of row 0 are computed with that input too, so the first ratio is 1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from dm2 import ippo_kernels
 from dm2.adam import ClippedAdam
@@ -64,7 +62,6 @@ from dm2.nets import (
     forward,
     initial_parameters,
     input_size,
-    join_nets,
     named_parameters,
     normalise,
 )
@@ -195,30 +192,28 @@ class IPPOPolicy:
     """The actors of one moment, for playing; with the critics too it records what an update needs.
 
     Args:
-        actor: of the agents of one team or, one after the other, of several.
+        actor: of the team's agents.
         critic: theirs.
-        n_agents: A, the agents of one team.
         greedy: take the most probable actions.
     """
 
-    def __init__(self, actor: Folded, critic: Folded | None, n_agents: int, greedy: bool) -> None:
+    def __init__(self, actor: Folded, critic: Folded | None, greedy: bool) -> None:
         self.actor = actor
         self.critic = critic
-        self.n_agents = n_agents
         self.greedy = greedy
 
     def initial_hidden(self, n_battles: int) -> Hidden:
-        """Zeros, [teams * n_agents, n_battles, hidden_size]."""
-        learners, hidden_size = self.actor.head_weight.shape[:2]
+        """Zeros, [n_agents, n_battles, hidden_size]."""
+        agents, hidden_size = self.actor.head_weight.shape[:2]
         names = ["actor_hidden"] if self.critic is None else ["actor_hidden", "critic_hidden"]
-        return {name: self.actor.head_weight.new_zeros(learners, n_battles, hidden_size) for name in names}
+        return {name: self.actor.head_weight.new_zeros(agents, n_battles, hidden_size) for name in names}
 
     @torch.no_grad()
     def act(
         self, obs: Tensor, last_actions: Tensor, avail_actions: Tensor, hidden: Hidden, uniform: Tensor
     ) -> ActResult:
         """The most probable actions if greedy, else a sample; see `dm2.rollout.Policy`."""
-        inputs = normalise(build_inputs(obs, last_actions, avail_actions.shape[-1], self.n_agents))
+        inputs = normalise(build_inputs(obs, last_actions, avail_actions.shape[-1]))
         logits, actor_hidden = forward(self.actor, inputs, hidden["actor_hidden"])
         log_probs = masked_log_softmax(logits, avail_actions)
         actions = log_probs.argmax(-1) if self.greedy else sample_actions(log_probs, uniform)
@@ -264,34 +259,15 @@ class CriticRows(NamedTuple):
     returns: Tensor
 
 
-class Padded(NamedTuple):
-    """The rows of every agent as one, zeros behind an agent's own; R is the most that one has.
-
-    Attributes:
-        data: each field of `ActorRows` or `CriticRows`, [L, R, ...].
-        filled: True where an agent has a row of its own, bool [L, R].
-    """
-
-    data: list[Tensor]
-    filled: Tensor
-
-
-def pad(rows: Sequence[tuple[Tensor, ...]]) -> Padded:
-    """Put the agents' rows side by side."""
-    filled = [torch.ones_like(own[-1], dtype=torch.bool) for own in rows]
-    data = [pad_sequence(list(column), batch_first=True) for column in zip(*rows, strict=True)]
-    return Padded(data, pad_sequence(filled, batch_first=True))
-
-
 @dataclass(frozen=True)
 class Tail:
-    """The padded rows, K different ones per agent; L agents of one team or several, T steps of the episode limit.
+    """The padded rows, K different ones for each of A agents; T steps of the episode limit.
 
     Attributes:
-        inputs: normalised, without a last action and then with each as the last one, [L, K, inputs].
-        value: when the episodes were played, [L, K].
-        count: number of episodes that are in this row at step t, [L, K, T]; zeros without absorbing zeros.
-        returns: targets of the critics at step t, [L, T].
+        inputs: normalised, without a last action and then with each as the last one, [A, K, inputs].
+        value: when the episodes were played, [A, K].
+        count: number of episodes that are in this row at step t, [A, K, T]; zeros without absorbing zeros.
+        returns: targets of the critics at step t, [A, T].
     """
 
     inputs: Tensor
@@ -302,13 +278,13 @@ class Tail:
 
 @dataclass(frozen=True)
 class Batch:
-    """What the epochs of one update read; L agents of one team or several.
+    """What the epochs of one update read, of A agents.
 
     Attributes:
         actor_rows: one per agent.
-        actor_steps: number of rows that each actor's loss is the mean of, [L].
+        actor_steps: number of rows that each actor's loss is the mean of, [A].
         critic_rows: one per agent.
-        critic_steps: number of rows that each critic's loss is the mean of, int64 [L].
+        critic_steps: number of rows that each critic's loss is the mean of, int64 [A].
         tail: the padded rows.
     """
 
@@ -318,30 +294,6 @@ class Batch:
     critic_steps: Tensor
     tail: Tail
 
-    @cached_property
-    def padded_actor_rows(self) -> Padded:
-        """The actors' rows for batched products."""
-        return pad(self.actor_rows)
-
-    @cached_property
-    def padded_critic_rows(self) -> Padded:
-        """The critics' rows for batched products."""
-        return pad(self.critic_rows)
-
-
-def join_batches(batches: Sequence[Batch]) -> Batch:
-    """The agents of all batches, one team after the other."""
-    tails = zip(
-        *((tail.inputs, tail.value, tail.count, tail.returns) for tail in (b.tail for b in batches)), strict=True
-    )
-    return Batch(
-        actor_rows=[rows for batch in batches for rows in batch.actor_rows],
-        actor_steps=torch.cat([batch.actor_steps for batch in batches]),
-        critic_rows=[rows for batch in batches for rows in batch.critic_rows],
-        critic_steps=torch.cat([batch.critic_steps for batch in batches]),
-        tail=Tail(*map(torch.cat, tails)),
-    )
-
 
 class IPPO:
     """The actors and critics of one team, their optimizers, and the update.
@@ -349,7 +301,6 @@ class IPPO:
     Attributes:
         actor: actors' parameters, [A, P].
         critic: critics' parameters, [A, P'].
-        use_kernels: gradients from `dm2.net_kernels` (CPU only) rather than by automatic differentiation.
     """
 
     keeps_state = False
@@ -367,7 +318,6 @@ class IPPO:
         optimizer = settings.learning_rate, settings.adam_epsilon, settings.max_gradient_norm
         self.actor_optimizer = ClippedAdam(self.actor, *optimizer)
         self.critic_optimizer = ClippedAdam(self.critic, *optimizer)
-        self.use_kernels = self.actor.device.type == "cpu"
 
     @property
     def episodes_per_update(self) -> int:
@@ -382,35 +332,43 @@ class IPPO:
     def policy(self) -> IPPOPolicy:
         """The current actors, sampling, recording what an update needs."""
         critic = fold(self.critic.clone(), self.critic_shape)
-        return IPPOPolicy(self._folded_actor(), critic, self.spec.n_agents, greedy=False)
+        return IPPOPolicy(self._folded_actor(), critic, greedy=False)
 
     def greedy_policy(self) -> IPPOPolicy:
         """The current actors, each taking its most probable action."""
-        return IPPOPolicy(self._folded_actor(), None, self.spec.n_agents, greedy=True)
+        return IPPOPolicy(self._folded_actor(), None, greedy=True)
 
     def _folded_actor(self) -> Folded:
         return fold(self.actor.clone(), self.actor_shape)  # a copy: the policy stays what it is after the next update
 
     def learn(self, episodes: Episodes) -> dict[str, float]:
         """One update on the environment's own reward."""
-        return self.learn_together([self], [episodes])[0]
-
-    @staticmethod
-    def joint_policy(learners: Sequence[IPPO]) -> IPPOPolicy:
-        """The current actors of several teams as one; see `dm2.training.StackedLearner`."""
-        return joined([learner.policy() for learner in learners])
-
-    @staticmethod
-    def learn_together(learners: Sequence[IPPO], episodes: Sequence[Episodes]) -> list[dict[str, float]]:
-        """One update of each team on the environment's own reward; see `dm2.training.StackedLearner`."""
-        pairs = zip(learners, episodes, strict=True)
-        return update_together(learners, [learner.task_batch(own) for learner, own in pairs])
-
-    def task_batch(self, episodes: Episodes) -> Batch:
-        """What an update on the environment's own reward reads."""
-        played = episodes.reward.to(self.actor.device).expand(self.spec.n_agents, -1)
         terminal = self.actor.new_zeros(self.spec.n_agents, episodes.n_episodes)
-        return self.batch(episodes, Rewards(played, terminal, terminal[:, 0]))
+        rewards = Rewards(episodes.reward.expand(self.spec.n_agents, -1), terminal, terminal[:, 0])
+        return self.update(self.batch(episodes, rewards))
+
+    def update(self, batch: Batch) -> dict[str, float]:
+        """One update: `ppo_epochs` gradient steps of actors and critics.
+
+        Args:
+            batch: what `batch` returned.
+
+        Returns:
+            Means over agents and epochs: policy_loss, entropy (nats) and clip_fraction over the steps in which the
+            agent lives, value_loss over all steps, gradient_norm and critic_gradient_norm before clipping.
+        """
+        sums = dict.fromkeys(METRICS, 0.0)
+        for _ in range(self.settings.ppo_epochs):
+            actor_gradient, objective = self.actor_gradient(batch)
+            critic_gradient, losses, tail_losses = self.critic_gradient(batch)
+            surrogate, entropy, clipped = objective.mean(0).tolist()
+            mean_loss = (float(losses.sum()) + float(tail_losses.sum())) / int(batch.critic_steps.sum())
+            norm = float(self.actor_optimizer.step(actor_gradient).mean())
+            critic_norm = float(self.critic_optimizer.step(critic_gradient).mean())
+            found = (-surrogate, entropy, clipped, mean_loss, norm, critic_norm)
+            for name, value in zip(METRICS, found, strict=True):
+                sums[name] += value
+        return {name: value / self.settings.ppo_epochs for name, value in sums.items()}
 
     def batch(self, episodes: Episodes, rewards: Rewards) -> Batch:
         """What an update reads, the advantages among it.
@@ -419,7 +377,6 @@ class IPPO:
             episodes: played by `policy()` since the last update; under absorbing zeros with its answers at the end.
             rewards: what each agent is paid for them.
         """
-        episodes = episodes.to(self.actor.device)
         check_shape("rewards.played", rewards.played, (self.spec.n_agents, episodes.rows))
         check_shape("rewards.terminal", rewards.terminal, (self.spec.n_agents, episodes.n_episodes))
         check_shape("rewards.padded", rewards.padded, (self.spec.n_agents,))
@@ -592,7 +549,7 @@ class IPPO:
 
     def net_inputs(self, obs: Tensor, last_actions: Tensor) -> Tensor:
         """Normalised inputs of actors and critics from observations and last actions; see `dm2.nets.build_inputs`."""
-        return normalise(build_inputs(obs, last_actions, self.spec.n_actions, self.spec.n_agents))
+        return normalise(build_inputs(obs, last_actions, self.spec.n_actions))
 
     def _padded_inputs(self) -> Tensor:
         """Normalised inputs of the padded rows: without a last action, then with each, [A, 1 + n_actions, inputs]."""
@@ -610,48 +567,32 @@ class IPPO:
         """The critics' values, [A, rows]."""
         return forward(fold(self.critic, self.critic_shape), inputs, hidden)[0][..., 0]
 
-    def actor_gradient(self, parameters: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Gradient of actors' losses.
-
-        Args:
-            parameters: of the actors of the batch's teams, [L, P].
-            batch: what they learn from.
+    def actor_gradient(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Gradient of the actors' losses.
 
         Returns:
-            The gradient [L, P], and per agent the means over rows of the surrogate, of the entropy and of whether the
-            ratio was clipped, [L, 3].
+            The gradient [A, P], and per agent the means over rows of the surrogate, of the entropy and of whether the
+            ratio was clipped, [A, 3].
         """
-        parameters = parameters.detach().requires_grad_()
+        parameters = self.actor.detach().requires_grad_()
         net = fold(parameters, self.actor_shape)
-        if self.use_kernels:
-            gradients, sums = ippo_kernels.policy_gradients(net, batch.actor_rows, batch.actor_steps, self.settings)
-        else:
-            gradients, sums = plain_policy_gradients(net, batch.padded_actor_rows, batch.actor_steps, self.settings)
+        gradients, sums = ippo_kernels.policy_gradients(net, batch.actor_rows, batch.actor_steps, self.settings)
         (gradient,) = torch.autograd.grad(net, parameters, gradients)
-        rows = torch.tensor([[len(rows.actions)] for rows in batch.actor_rows], device="cpu")
-        return gradient, sums.cpu() / rows
+        return gradient, sums / torch.tensor([[len(rows.actions)] for rows in batch.actor_rows])
 
-    def critic_gradient(self, parameters: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Gradient of critics' losses.
-
-        Args:
-            parameters: of the critics of the batch's teams, [L, P'].
-            batch: what they learn from.
+    def critic_gradient(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradient of the critics' losses.
 
         Returns:
-            The gradient [L, P'], and per agent the losses without their coefficient: the sum over the rows [L], and the
-            padded rows' by row and time [L, K, T].
+            The gradient [A, P'], and per agent the losses without their coefficient: the sum over the rows [A], and the
+            padded rows' by row and time [A, K, T].
         """
         settings, tail, one_sided = self.settings, batch.tail, self.quirks.one_sided_huber
-        parameters = parameters.detach().requires_grad_()
+        parameters = self.critic.detach().requires_grad_()
         net = fold(parameters, self.critic_shape)
-        how = batch.critic_steps, settings, one_sided
-        if self.use_kernels:
-            gradients, sums = ippo_kernels.value_gradients(net, batch.critic_rows, *how)
-        else:
-            gradients, sums = plain_value_gradients(net, batch.padded_critic_rows, *how)
+        gradients, sums = ippo_kernels.value_gradients(net, batch.critic_rows, batch.critic_steps, settings, one_sided)
         no_hidden = parameters.new_zeros(*tail.inputs.shape[:2], settings.hidden_size)
-        tail_values = forward(net, tail.inputs, no_hidden)[0]  # [L, K, 1]
+        tail_values = forward(net, tail.inputs, no_hidden)[0]  # [A, K, 1]
         limits = settings.clip_epsilon, settings.huber_delta, one_sided
         tail_losses = value_loss(tail_values, tail.value[..., None], tail.returns[:, None], *limits) * tail.count
         weight = (settings.value_loss_coefficient / batch.critic_steps.double()).to(tail_losses.dtype)
@@ -693,69 +634,6 @@ class IPPO:
         return {"actor": self.actor_optimizer, "critic": self.critic_optimizer}
 
 
-def joined(policies: Sequence[IPPOPolicy]) -> IPPOPolicy:
-    """Several teams' policies as one, whose agents are theirs, team after team; all sample, or all are greedy."""
-    critics = [policy.critic for policy in policies if policy.critic is not None]
-    critic = join_nets(critics) if critics else None
-    actor = join_nets([policy.actor for policy in policies])
-    return IPPOPolicy(actor, critic, policies[0].n_agents, policies[0].greedy)
-
-
-def update_together(teams: Sequence[IPPO], batches: Sequence[Batch]) -> list[dict[str, float]]:
-    """One update of teams of the same settings: `ppo_epochs` gradient steps of their actors and critics.
-
-    Args:
-        teams: runs that differ in their seed alone.
-        batches: `IPPO.batch` of each.
-
-    Returns:
-        Per team the means over agents and epochs: policy_loss, entropy (nats) and clip_fraction over the steps in which
-        the agent lives, value_loss over all steps, gradient_norm and critic_gradient_norm before clipping.
-    """
-    first, batch = teams[0], join_batches(batches)
-    agents = [slice(n * first.spec.n_agents, (n + 1) * first.spec.n_agents) for n in range(len(teams))]
-    sums = [dict.fromkeys(METRICS, 0.0) for _ in teams]
-    for _ in range(first.settings.ppo_epochs):
-        actor_gradient, objective = first.actor_gradient(torch.cat([team.actor for team in teams]), batch)
-        critic_gradient, losses, tail_losses = first.critic_gradient(torch.cat([t.critic for t in teams]), batch)
-        for team, own, total in zip(teams, agents, sums, strict=True):
-            surrogate, entropy, clipped = objective[own].mean(0).tolist()
-            value_loss_sum = float(losses[own].sum()) + float(tail_losses[own].sum())
-            steps = int(batch.critic_steps[own].sum())
-            norm = float(team.actor_optimizer.step(actor_gradient[own]).mean())
-            critic_norm = float(team.critic_optimizer.step(critic_gradient[own]).mean())
-            found = (-surrogate, entropy, clipped, value_loss_sum / steps, norm, critic_norm)
-            for name, value in zip(METRICS, found, strict=True):
-                total[name] += value
-    return [{name: value / first.settings.ppo_epochs for name, value in total.items()} for total in sums]
-
-
-def plain_policy_gradients(net: Folded, rows: Padded, steps: Tensor, settings: IPPOSettings) -> tuple[Folded, Tensor]:
-    """Plain twin of `dm2.ippo_kernels.policy_gradients`, by automatic differentiation, all agents at once."""
-    leaves = Folded(*(parameter.detach().requires_grad_() for parameter in net))
-    (inputs, hidden, avail_actions, actions, old_log_prob, advantages), filled = rows
-    avail_actions = avail_actions | ~filled[..., None]  # a row without any action has no finite log-probability
-    logits, _ = forward(leaves, inputs, hidden)
-    objective = policy_objective(logits, avail_actions, actions, old_log_prob, advantages, settings.clip_epsilon)
-    surrogate, entropy, clipped = (value.where(filled, 0.0) for value in objective)
-    loss = -((surrogate + settings.entropy_coefficient * entropy).sum(1) / steps).sum()
-    sums = torch.stack([value.sum(1) for value in (surrogate, entropy, clipped)], dim=1)
-    return Folded(*torch.autograd.grad(loss, leaves)), sums.detach()
-
-
-def plain_value_gradients(
-    net: Folded, rows: Padded, steps: Tensor, settings: IPPOSettings, one_sided: bool
-) -> tuple[Folded, Tensor]:
-    """Plain twin of `dm2.ippo_kernels.value_gradients`, by automatic differentiation, all agents at once."""
-    leaves = Folded(*(parameter.detach().requires_grad_() for parameter in net))
-    (inputs, hidden, old_values, returns), filled = rows
-    values = forward(leaves, inputs, hidden)[0][..., 0]
-    losses = value_loss(values, old_values, returns, settings.clip_epsilon, settings.huber_delta, one_sided)
-    sums = losses.where(filled, 0.0).sum(1)
-    loss = (settings.value_loss_coefficient / steps * sums).sum()
-    return Folded(*torch.autograd.grad(loss, leaves)), sums.detach()
-
-
 def _copies(flat: Tensor, shape: NetShape) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in named_parameters(flat, shape).items()}
 
@@ -772,4 +650,4 @@ def build_policy(spec: EnvSpec, tensors: Mapping[str, Tensor], *, greedy: bool, 
     if any(name.startswith("critic.") for name in tensors):
         critic = folded_nets(spec, tensors, spec.n_agents, "critic")
         check_shape("critic.head.weight", critic.head_weight, (spec.n_agents, actor.head_weight.shape[1], 1))
-    return IPPOPolicy(actor, critic, spec.n_agents, greedy)
+    return IPPOPolicy(actor, critic, greedy)

@@ -1,6 +1,6 @@
-"""Gradients of IPPO's two losses on the CPU: row by row for the networks' outputs, the rest by `dm2.net_kernels`.
+"""Gradients of IPPO's two losses: row by row for the networks' outputs, the rest by `dm2.net_kernels`.
 
-The plain twins are `plain_policy_gradients` and `plain_value_gradients` in `dm2.ippo`.
+The plain twins are `policy_objective` and `value_loss` in `dm2.ippo`.
 """
 
 from __future__ import annotations

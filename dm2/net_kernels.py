@@ -1,4 +1,4 @@
-"""Gradients of `dm2.nets` on the CPU, many times faster than automatic differentiation, equal to it up to rounding.
+"""Gradients of `dm2.nets`, many times faster than automatic differentiation, equal to it up to rounding.
 
 Rows are independent (the GRU's stored state is an input), so a learner's rows are passed through its network, forward
 and back, in chunks small enough that everything in between stays in the processor's caches; only the sums over rows,
@@ -6,7 +6,7 @@ the gradients, leave them. Matrix products are those of `dm2.products`; all else
 their derivatives) is one numba kernel per layer, whose loops over the hidden units the compiler turns into SIMD
 instructions: for that the number of units has to be a constant to it.
 
-`dm2.nets.forward` under automatic differentiation is the plain twin: oracle of the tests, and the way on other devices.
+`dm2.nets.forward` under automatic differentiation is the plain twin, oracle of the tests.
 """
 
 from __future__ import annotations

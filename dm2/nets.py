@@ -4,8 +4,9 @@ One learner's network, as in the paper's code:
 
     LayerNorm(input) -> Linear, ReLU, LayerNorm -> Linear, ReLU, LayerNorm -> GRU -> LayerNorm -> Linear
 
-L learners (agents, or agents of several runs) have parameters of their own: each parameter is one tensor [L, ...] and a
-layer is one batched matrix product. Nothing is shared, so each learner's result is that of a separate network.
+L learners (the agents of a team, or the one that they share) have parameters of their own: each parameter is one tensor
+[L, ...] and a layer is one batched matrix product. Nothing is shared, so each learner's result is that of a separate
+network.
 
 A LayerNorm's weight g and bias b sit in front of a linear layer (W, c) and merge with it exactly:
 
@@ -18,7 +19,7 @@ that of the input therefore depends on data alone and is computed once, however 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -191,11 +192,6 @@ def entries_of(tensors: Mapping[str, Tensor], owner: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def join_nets(nets: Sequence[Folded]) -> Folded:
-    """The learners of all nets, one net after the other."""
-    return Folded(*map(torch.cat, zip(*nets, strict=True)))
-
-
 def normalise(x: Tensor) -> Tensor:
     """LayerNorm without weight and bias over the last axis."""
     return layer_norm(x, x.shape[-1:])
@@ -238,27 +234,22 @@ def gru(from_input: Tensor, from_hidden: Tensor, hidden: Tensor) -> Tensor:
     return torch.lerp(new, hidden, update)
 
 
-def build_inputs(obs: Tensor, last_actions: Tensor, n_actions: int, n_agents: int) -> Tensor:
+def build_inputs(obs: Tensor, last_actions: Tensor, n_actions: int) -> Tensor:
     """Own observation, last action one-hot (zeros if none yet), agent one-hot; the one input of acting and training.
 
     Args:
-        obs: of the agents of one team or, one after the other, of several, [L, R, obs_size].
-        last_actions: int64 [L, R]; -1 if there was none.
+        obs: of a team's agents, [A, R, obs_size].
+        last_actions: int64 [A, R]; -1 if there was none.
         n_actions: number of actions.
-        n_agents: A, the agents of one team.
 
     Returns:
-        Not yet normalised inputs, [L, R, obs_size + n_actions + A].
+        Not yet normalised inputs, [A, R, obs_size + n_actions + A].
     """
-    learners, rows, obs_size = obs.shape
-    inputs = obs.new_zeros(learners, rows, input_size(obs_size, n_actions, n_agents))
+    agents, rows, obs_size = obs.shape
+    inputs = obs.new_zeros(agents, rows, input_size(obs_size, n_actions, agents))
     inputs[:, :, :obs_size] = obs
-    inputs[:, :, obs_size : obs_size + n_actions] = last_actions[..., None] == torch.arange(
-        n_actions, device=obs.device
-    )
-    inputs[:, :, obs_size + n_actions :] = torch.eye(n_agents, device=obs.device).repeat(learners // n_agents, 1)[
-        :, None
-    ]
+    inputs[:, :, obs_size : obs_size + n_actions] = last_actions[..., None] == torch.arange(n_actions)
+    inputs[:, :, obs_size + n_actions :] = torch.eye(agents)[:, None]
     return inputs
 
 

@@ -15,7 +15,7 @@ enemy is in range, so such a team is blind but for its hands.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -66,8 +66,8 @@ def _time(step: Tensor, episode_limit: int, n_agents: int) -> Tensor:
 class OpenLoopPolicy(IPPOPolicy):
     """The actors of one moment; they count the steps and are shown nothing else."""
 
-    def __init__(self, actor: Folded, critic: Folded | None, n_agents: int, greedy: bool, episode_limit: int) -> None:
-        super().__init__(actor, critic, n_agents, greedy)
+    def __init__(self, actor: Folded, critic: Folded | None, greedy: bool, episode_limit: int) -> None:
+        super().__init__(actor, critic, greedy)
         self.episode_limit = episode_limit
 
     def initial_hidden(self, n_battles: int) -> Hidden:
@@ -88,7 +88,7 @@ class OpenLoopPolicy(IPPOPolicy):
 
 def blindfolded(seeing: IPPOPolicy, spec: EnvSpec) -> OpenLoopPolicy:
     """The same nets, for those who see the time alone."""
-    return OpenLoopPolicy(seeing.actor, seeing.critic, seeing.n_agents, seeing.greedy, spec.episode_limit)
+    return OpenLoopPolicy(seeing.actor, seeing.critic, seeing.greedy, spec.episode_limit)
 
 
 class OpenLoopIPPO(IPPO):
@@ -105,15 +105,9 @@ class OpenLoopIPPO(IPPO):
         """The current actors, each taking its most probable action."""
         return blindfolded(super().greedy_policy(), self.spec)
 
-    @staticmethod
-    def joint_policy(learners: Sequence[IPPO]) -> OpenLoopPolicy:
-        """The current actors of several teams as one; see `dm2.training.StackedLearner`."""
-        return blindfolded(IPPO.joint_policy(learners), learners[0].spec)
-
     def batch(self, episodes: Episodes, rewards: Rewards) -> Batch:
         """What an update reads, the time in the place of the observations; see `dm2.ippo.IPPO.batch`."""
-        seen = without_sight(episodes.to(self.actor.device), self.spec.episode_limit)
-        return super().batch(seen, rewards)
+        return super().batch(without_sight(episodes, self.spec.episode_limit), rewards)
 
     def net_inputs(self, obs: Tensor, last_actions: Tensor) -> Tensor:
         """The time and the agent's id, normalised."""

@@ -1,4 +1,4 @@
-"""The one door of matrix products: which library multiplies float32 matrices on the CPU is decided here.
+"""The one door of matrix products: which library multiplies float32 matrices is decided here.
 
 torch does, except where it is known to waste half of the processor: on AMD processors whose arithmetic units are 512
 bits wide (family 26 on, Zen 5), torch's MKL multiplies at the rate of 256 bits, the OpenBLAS that numpy brings at that
@@ -8,7 +8,7 @@ the same one alone (`dm2.training`), for sums are rounded otherwise by another l
 
 The environment variable DM2_PRODUCTS overrules it: `numpy`, `torch`, or `auto`, which is the rule.
 
-numpy's library is asked to use one thread, as torch is; products on other devices and of other types are torch's.
+numpy's library is asked to use one thread, as torch is; products of other types than float32 are torch's.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ def using(name: str) -> Iterator[None]:
 
 
 def _by_numpy(tensor: Tensor) -> bool:
-    return library().name == "numpy" and tensor.dtype == torch.float32 and tensor.device.type == "cpu"
+    return library().name == "numpy" and tensor.dtype == torch.float32
 
 
 def multiply(left: Tensor, right: Tensor, out: Tensor, plus: Tensor | None = None) -> None:

@@ -46,7 +46,6 @@ class ProgressReport:
         unit: str,
         *,
         enabled: bool = True,
-        bar: bool = True,
         file: TextIO | None = None,
         log: Path | None = None,
     ) -> None:
@@ -57,7 +56,6 @@ class ProgressReport:
             total: amount of work.
             unit: what the amount counts, such as "env steps".
             enabled: False says nothing but messages.
-            bar: False shows lines on a terminal too, for work with several reports.
             file: where to report; standard error unless given.
             log: a file that the lines are added to; it holds at most `MAX_LOG_BYTES`, its predecessor as many.
         """
@@ -69,7 +67,7 @@ class ProgressReport:
         self.file = Output(file if file is not None else sys.stderr)
         self.started = self.last_line = time.monotonic()
         self.first_done: int | None = None
-        self.bar = self._make_bar() if enabled and bar and self.file.isatty() else None
+        self.bar = self._make_bar() if enabled and self.file.isatty() else None
 
     def __enter__(self) -> Self:
         """Show the bar."""

@@ -14,9 +14,6 @@ double Q-learning: the online nets choose the next actions, the target nets (the
 
 c is 0 where the step decided the battle and 1 otherwise; an end by the episode limit decides nothing, so that the value
 of the last observation counts. Whole episodes are replayed, and gradients flow back through all their steps.
-
-The functions below take the parameters of one team or, with a leading axis in all tensors, those of several teams side
-by side, as they are trained on a GPU.
 """
 
 from __future__ import annotations
@@ -37,7 +34,7 @@ from dm2.nets import entries_of
 from dm2.products import linear
 from dm2.randomness import generator_state, restore_generator, stream
 from dm2.recurrence import GRUWeights, gru, gru_step
-from dm2.replay import Replay, ReplayBatch, side_by_side
+from dm2.replay import Replay, ReplayBatch
 from dm2.rollout import ActResult, Episodes, Hidden
 
 if TYPE_CHECKING:
@@ -89,14 +86,8 @@ def initial_parameters(spec: EnvSpec, settings: QMIXSettings, generator: np.rand
     for name, shape in shapes.items():
         fan_in = settings.hidden_size if ".gru." in name else shapes[name.replace(".bias", ".weight")][1]
         bound = 1.0 / math.sqrt(fan_in)
-        drawn = torch.from_numpy(generator.uniform(-bound, bound, shape).astype(np.float32))
-        parameters[name] = drawn.to(torch.get_default_device())
+        parameters[name] = torch.from_numpy(generator.uniform(-bound, bound, shape).astype(np.float32))
     return parameters
-
-
-def stacked(teams: Sequence[Parameters]) -> Parameters:
-    """The parameters of several teams side by side."""
-    return {name: torch.stack([parameters[name].detach() for parameters in teams]) for name in teams[0]}
 
 
 def build_inputs(obs: Tensor, last_actions: Tensor, agents: Tensor, n_actions: int, n_agents: int) -> Tensor:
@@ -112,8 +103,8 @@ def build_inputs(obs: Tensor, last_actions: Tensor, agents: Tensor, n_actions: i
     Returns:
         float32 [..., obs_size + n_actions + n_agents].
     """
-    actions = torch.eye(n_actions + 1, device=obs.device)[:, 1:][last_actions + 1]
-    numbers = torch.eye(n_agents, device=obs.device)[agents.expand_as(last_actions)]
+    actions = torch.eye(n_actions + 1)[:, 1:][last_actions + 1]
+    numbers = torch.eye(n_agents)[agents.expand_as(last_actions)]
     return torch.cat([obs, actions, numbers], dim=-1)
 
 
@@ -124,9 +115,9 @@ def gru_weights(parameters: Parameters) -> GRUWeights:
 
 def agent_inputs(batch: ReplayBatch) -> Tensor:
     """`build_inputs` of every row of a batch, its agents one after the other, float32 [rows * A, inputs]."""
-    numbers = torch.arange(batch.obs.shape[-2], device=batch.obs.device)
+    numbers = torch.arange(batch.obs.shape[1])
     n_actions = batch.avail_actions.shape[-1]
-    return build_inputs(batch.obs, batch.last_actions, numbers, n_actions, len(numbers)).flatten(-3, -2)
+    return build_inputs(batch.obs, batch.last_actions, numbers, n_actions, len(numbers)).flatten(0, 1)
 
 
 def agent_values(parameters: Parameters, batch: ReplayBatch, inputs: Tensor) -> Tensor:
@@ -137,12 +128,12 @@ def agent_values(parameters: Parameters, batch: ReplayBatch, inputs: Tensor) -> 
         batch: the episodes.
         inputs: `agent_inputs` of the batch.
     """
-    rows, agents = batch.last_actions.shape[-2:]
+    rows, agents = batch.last_actions.shape
     features = _linear(parameters, "agent.encoder", inputs).relu_()
-    hidden_size = parameters["agent.gru.hidden_weight"].shape[-1]
-    start = features.new_zeros(*features.shape[:-2], int(batch.counts[0]) * agents, hidden_size)
+    hidden_size = parameters["agent.gru.hidden_weight"].shape[1]
+    start = features.new_zeros(int(batch.counts[0]) * agents, hidden_size)
     hidden = gru(features, batch.counts * agents, start, gru_weights(parameters))
-    return _linear(parameters, "agent.values", hidden).unflatten(-2, (rows, agents))
+    return _linear(parameters, "agent.values", hidden).unflatten(0, (rows, agents))
 
 
 def mix(parameters: Parameters, agent_q: Tensor, state: Tensor) -> Tensor:
@@ -218,6 +209,8 @@ def epsilon_greedy(values: Tensor, avail_actions: Tensor, epsilon: float, unifor
 def step_values(parameters: Parameters, inputs: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
     """Q_i of all actions after one step, and the GRU's state then.
 
+    Several teams' parameters side by side have a leading axis, and so have inputs and states then.
+
     Args:
         parameters: of the shared agent.
         inputs: `build_inputs` of so many agents, float32 [rows, inputs].
@@ -257,7 +250,7 @@ class QMIXPolicy:
         self.parameters = {name: value.detach() for name, value in parameters.items() if name.startswith("agent.")}
         self.spec = spec
         self.epsilon = epsilon
-        self.agents = torch.arange(spec.n_agents, device=self.parameters["agent.encoder.bias"].device)[:, None]
+        self.agents = torch.arange(spec.n_agents)[:, None]
 
     def initial_hidden(self, n_battles: int) -> Hidden:
         """Zeros, [A, n_battles, H]."""
@@ -280,7 +273,9 @@ class JointPolicy:
 
     def __init__(self, policies: Sequence[QMIXPolicy]) -> None:
         self.policies = policies
-        self.parameters = stacked([policy.parameters for policy in policies])
+        self.parameters = {
+            name: torch.stack([policy.parameters[name] for policy in policies]) for name in policies[0].parameters
+        }
         self._agents = torch.cat([policy.agents for policy in policies])
 
     def initial_hidden(self, n_battles: int) -> Hidden:
@@ -305,7 +300,7 @@ class JointPolicy:
 
 
 class Loss(NamedTuple):
-    """One batch's loss and what is reported of it; one number each, or one per team."""
+    """One batch's loss and what is reported of it; one number each."""
 
     td_loss: Tensor
     q_mean: Tensor
@@ -318,12 +313,12 @@ def batch_loss(parameters: Parameters, target_parameters: Parameters, batch: Rep
     online = agent_values(parameters, batch, inputs)
     with torch.no_grad():
         target = agent_values(target_parameters, batch, inputs)
-        next_q = batch.take(double_q(online, target, batch.avail_actions), batch.following)
-        next_values = mix(target_parameters, next_q, batch.take(batch.state, batch.following))
+        next_q = double_q(online, target, batch.avail_actions)[batch.following]
+        next_values = mix(target_parameters, next_q, batch.state[batch.following])
         targets = td_targets(batch.reward, batch.continues, next_values, gamma)
-    chosen = batch.take(online, batch.played).gather(-1, batch.actions[..., None])[..., 0]
-    q_total = mix(parameters, chosen, batch.take(batch.state, batch.played))
-    return Loss(*(batch.mean(values) for values in ((q_total - targets).square(), q_total.detach(), targets)))
+    chosen = online[batch.played].gather(-1, batch.actions[..., None])[..., 0]
+    q_total = mix(parameters, chosen, batch.state[batch.played])
+    return Loss(*(values.mean() for values in ((q_total - targets).square(), q_total.detach(), targets)))
 
 
 class QMIX:
@@ -332,8 +327,7 @@ class QMIX:
     Attributes:
         parameters: of the online nets.
         target: of the target nets.
-        replay: episodes, on the CPU.
-        use_kernels: learn team by team with the CPU's GRU (`dm2.recurrence`) rather than as one stack.
+        replay: episodes.
     """
 
     keeps_state = True
@@ -361,7 +355,6 @@ class QMIX:
         self.target_updated_at = 0  # episodes
         for value in self.parameters.values():
             value.requires_grad_()
-        self.use_kernels = self.parameters["agent.encoder.bias"].device.type == "cpu"
 
     @property
     def epsilon(self) -> float:
@@ -378,53 +371,25 @@ class QMIX:
 
     def learn(self, episodes: Episodes) -> dict[str, float]:
         """Store a collection and, once the replay holds a batch, take the gradient steps; metrics are their means."""
-        return self.learn_together([self], [episodes])[0]
-
-    @staticmethod
-    def joint_policy(learners: Sequence[QMIX]) -> JointPolicy:
-        """Who collects for several teams at once; see `dm2.training.StackedLearner`."""
-        return JointPolicy([learner.policy() for learner in learners])
-
-    @staticmethod
-    def learn_together(learners: Sequence[QMIX], episodes: Sequence[Episodes]) -> list[dict[str, float]]:
-        """Do for each team what `learn` does; see `dm2.training.StackedLearner`."""
-        metrics = [{"epsilon": learner.epsilon} for learner in learners]
-        for learner, own in zip(learners, episodes, strict=True):
-            learner.replay.add(own)
-        ready = [n for n, one in enumerate(learners) if len(one.replay) >= one.settings.batch_episodes]
-        steps = learners[0].settings.gradient_steps if ready else 0
-        for _ in range(steps):
-            for n, step in zip(ready, step_together([learners[n] for n in ready]), strict=True):
-                metrics[n] |= {name: metrics[n].get(name, 0.0) + value / steps for name, value in step.items()}
-        for learner, own in zip(learners, episodes, strict=True):
-            learner.count(own)
-        return metrics
-
-    def count(self, episodes: Episodes) -> None:
-        """Enter a collection that was learned from, and copy into the target nets when it is time."""
+        metrics = {"epsilon": self.epsilon}
+        self.replay.add(episodes)
+        if len(self.replay) >= self.settings.batch_episodes:
+            steps = self.settings.gradient_steps
+            for _ in range(steps):
+                step = self.gradient_step(self.replay.sample(self.settings.batch_episodes, self.generator))
+                metrics |= {name: metrics.get(name, 0.0) + value / steps for name, value in step.items()}
         # PyMARL counts the episodes before this collection
         if self.episodes - self.target_updated_at >= self.settings.target_update_episodes:
             self.update_target()
             self.target_updated_at = self.episodes
         self.env_steps += episodes.rows
         self.episodes += episodes.n_episodes
-
-    def sample(self) -> ReplayBatch:
-        """Draw the batch of one gradient step."""
-        return self.replay.sample(self.settings.batch_episodes, self.generator)
+        return metrics
 
     def gradient_step(self, batch: ReplayBatch) -> dict[str, float]:
-        """Descend the loss of a batch."""
+        """Descend the loss of a batch: clipped gradient, RMSprop."""
         loss = batch_loss(self.parameters, self.target, batch, self.settings.gamma)
-        return self.descend(loss, torch.autograd.grad(loss.td_loss, list(self.parameters.values())))
-
-    def descend(self, loss: Loss, gradients: Sequence[Tensor]) -> dict[str, float]:
-        """Take the step of a loss: clipped gradient, RMSprop.
-
-        Args:
-            loss: to be reported.
-            gradients: of the loss by each of the parameters, in their order.
-        """
+        gradients = torch.autograd.grad(loss.td_loss, list(self.parameters.values()))
         norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(gradient) for gradient in gradients]))
         scale = (self.settings.max_gradient_norm / (norm + 1e-6)).clamp(max=1.0)
         for (name, parameter), gradient in zip(self.parameters.items(), gradients, strict=True):
@@ -466,22 +431,6 @@ class QMIX:
         self.replay.load_state(entries_of(tensors, "replay"))
         self.env_steps, self.episodes, self.target_updated_at = tensors["counters"].tolist()
         restore_generator(self.generator, json.loads(bytes(tensors["generator"].tolist())))
-
-
-def step_together(learners: Sequence[QMIX]) -> list[dict[str, float]]:
-    """One gradient step of each learner on a batch of its own: on the CPU in turn, elsewhere all as one stack."""
-    if learners[0].use_kernels:
-        return [learner.gradient_step(learner.sample()) for learner in learners]
-    with torch.device("cpu"):  # where the replays are
-        batch = side_by_side([learner.sample() for learner in learners])
-    online, target = (stacked(teams) for teams in zip(*((one.parameters, one.target) for one in learners), strict=True))
-    leaves = [value.requires_grad_() for value in online.values()]
-    loss = batch_loss(online, target, batch.to(leaves[0].device), learners[0].settings.gamma)
-    gradients = torch.autograd.grad(loss.td_loss.sum(), leaves)
-    return [
-        learner.descend(Loss(*(values[n] for values in loss)), [gradient[n] for gradient in gradients])
-        for n, learner in enumerate(learners)
-    ]
 
 
 @torch.no_grad()

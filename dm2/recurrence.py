@@ -11,8 +11,8 @@ The gates are torch.nn.GRU's (Cho et al. 2014), their order in the weights too:
     n = tanh(W_in x + b_in + r * (W_hn h + b_hn))
     h' = (1 - z) * n + z * h
 
-On the CPU one network's gradient is by hand. On another device, or of several networks at once, it is by automatic
-differentiation: their weights, inputs and states have a leading axis then, and their sequences one shape, `counts`.
+The gradient of `gru` is by hand. `gru_step` takes several networks at once too: their weights, inputs and states have a
+leading axis then.
 """
 
 from __future__ import annotations
@@ -85,38 +85,21 @@ def gru(inputs: Tensor, counts: Tensor, hidden: Tensor, weights: GRUWeights) -> 
     """Unroll a GRU over packed sequences.
 
     Args:
-        inputs: float [..., rows, D], packed; the leading axis is that of the weights.
-        counts: sequences at each step, falling, int64 [steps] on the CPU; rows = sum of counts.
-        hidden: state before each sequence's first step, float [..., counts[0], H]; no gradient flows into it.
-        weights: the layer's weights.
+        inputs: float32 [rows, D], packed.
+        counts: sequences at each step, falling, int64 [steps]; rows = sum of counts.
+        hidden: state before each sequence's first step, float32 [counts[0], H]; no gradient flows into it.
+        weights: the layer's weights, of one network.
 
     Returns:
-        State after each step, float [..., rows, H], packed.
+        State after each step, float32 [rows, H], packed.
 
     Raises:
         ValueError: a shape differs from the ones above.
     """
-    networks, sizes = weights.input_weight.shape[:-2], counts.tolist()
-    check_shape("inputs", inputs, (*networks, sum(sizes), weights.input_weight.shape[-1]))
-    check_shape("hidden", hidden, (*networks, sizes[0], weights.hidden_weight.shape[-1]))
-    if not networks and inputs.device.type == "cpu" and inputs.dtype == torch.float32:
-        return _Unroll.apply(inputs, sizes, hidden, *weights)
-    return plain_gru(inputs, sizes, hidden, weights)
-
-
-def plain_gru(inputs: Tensor, counts: list[int], hidden: Tensor, weights: GRUWeights) -> Tensor:
-    """The same by automatic differentiation, step by step, on any device.
-
-    On a GPU torch's own would compute in TF32 unless told otherwise, and takes one network at a time.
-    """
-    from_input = product(inputs, weights.input_weight.mT) + weights.input_bias[..., None, :]
-    states = []
-    for step in from_input.split(counts, dim=-2):
-        hidden = hidden[..., : step.shape[-2], :]
-        from_hidden = product(hidden, weights.hidden_weight.mT) + weights.hidden_bias[..., None, :]
-        hidden = nets.gru(step, from_hidden, hidden)
-        states.append(hidden)
-    return torch.cat(states, dim=-2)
+    sizes = counts.tolist()
+    check_shape("inputs", inputs, (sum(sizes), weights.input_weight.shape[1]))
+    check_shape("hidden", hidden, (sizes[0], weights.hidden_weight.shape[1]))
+    return _Unroll.apply(inputs, sizes, hidden, *weights)
 
 
 def gru_step(inputs: Tensor, hidden: Tensor, weights: GRUWeights) -> Tensor:
@@ -132,11 +115,13 @@ def gru_step(inputs: Tensor, hidden: Tensor, weights: GRUWeights) -> Tensor:
     """
     if weights.input_weight.dim() == 2 and library().name == "torch":
         return torch.gru_cell(inputs, hidden, *weights)
-    return plain_gru(inputs, [inputs.shape[-2]], hidden, weights)
+    from_input = product(inputs, weights.input_weight.mT) + weights.input_bias[..., None, :]
+    from_hidden = product(hidden, weights.hidden_weight.mT) + weights.hidden_bias[..., None, :]
+    return nets.gru(from_input, from_hidden, hidden)
 
 
 class _Unroll(torch.autograd.Function):
-    """The GRU on the CPU, its gradient by hand.
+    """The GRU, its gradient by hand.
 
     Only the product with the hidden state is inside the loops; the input's product before them and the gradients of
     inputs and weights after them are single matrix products over all rows. Between two products is one kernel.
@@ -176,7 +161,7 @@ class _Unroll(torch.autograd.Function):
 def unroll(
     gates: Tensor, from_hidden: Tensor, counts: list[int], hidden: Tensor, hidden_weight: Tensor, hidden_bias: Tensor
 ) -> Tensor:
-    """Run through packed sequences on the CPU, float32, without automatic differentiation.
+    """Run through packed sequences, float32, without automatic differentiation.
 
     Args:
         gates: the input's part of the gates, [rows, 3 H]; becomes the gates r, z, n.

@@ -7,7 +7,7 @@ evicted. Nothing is copied when episodes come in, and a checkpoint names the ver
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from dm2 import recurrence
 from dm2.checks import check_shape
@@ -50,11 +49,8 @@ class ReplayBatch:
     A row is an observation of the team: one before each step played and, in an episode that only its limit ended, one
     more: the last state is no terminal one, and its value is needed. A decided battle's last observation is not.
 
-    Batches of several teams are one with a leading axis in all arrays but `counts`, zeros behind a team's own entries;
-    see `side_by_side`.
-
     Attributes:
-        counts: episodes that have a row at step t, int64 [steps], falling; rows = sum of counts. On the CPU.
+        counts: episodes that have a row at step t, int64 [steps], falling; rows = sum of counts.
         obs: float32 [rows, A, obs_size].
         last_actions: actions of the step before, -1 in an episode's first, int64 [rows, A].
         avail_actions: bool [rows, A, n_actions].
@@ -64,7 +60,6 @@ class ReplayBatch:
         reward: float32 [steps played].
         continues: False where the step decided the battle, bool [steps played].
         following: row of the next observation (0 where the battle was decided), int64 [steps played].
-        filled: of several teams, True where an entry is one of the steps played, bool [teams, steps played].
 
     Raises:
         ValueError: a shape differs from the ones above.
@@ -80,47 +75,17 @@ class ReplayBatch:
     reward: Tensor
     continues: Tensor
     following: Tensor
-    filled: Tensor | None = None
 
     def __post_init__(self) -> None:
         """Check every shape against the number of rows, agents and steps played."""
-        played, agents = self.played.shape, self.obs.shape[-2]
-        rows = (*played[:-1], int(self.counts.sum()))
-        check_shape("obs", self.obs, (*rows, agents, None))
-        check_shape("last_actions", self.last_actions, (*rows, agents))
-        check_shape("avail_actions", self.avail_actions, (*rows, agents, None))
-        check_shape("state", self.state, (*rows, None))
-        check_shape("actions", self.actions, (*played, agents))
+        rows, steps, agents = int(self.counts.sum()), len(self.played), self.obs.shape[1]
+        check_shape("obs", self.obs, (rows, agents, None))
+        check_shape("last_actions", self.last_actions, (rows, agents))
+        check_shape("avail_actions", self.avail_actions, (rows, agents, None))
+        check_shape("state", self.state, (rows, None))
+        check_shape("actions", self.actions, (steps, agents))
         for name in ("reward", "continues", "following"):
-            check_shape(name, getattr(self, name), played)
-        if self.filled is not None:
-            check_shape("filled", self.filled, played)
-
-    def take(self, values: Tensor, rows: Tensor) -> Tensor:
-        """Some rows of values, of each team its own.
-
-        Args:
-            values: one entry per row.
-            rows: `played` or `following`.
-
-        Returns:
-            One entry per step played.
-        """
-        if self.filled is None:
-            return values[rows]
-        return values[torch.arange(len(rows), device=rows.device)[:, None], rows]
-
-    def mean(self, values: Tensor) -> Tensor:
-        """Mean over the steps played, one per team."""
-        if self.filled is None:
-            return values.mean()
-        return values.where(self.filled, 0.0).sum(-1) / self.filled.sum(-1)
-
-    def to(self, device: torch.device) -> ReplayBatch:
-        """The same batch with every tensor but `counts` on a device."""
-        names = [part.name for part in dataclasses.fields(self) if part.name != "counts"]
-        arrays = {name: array.to(device) for name in names if (array := getattr(self, name)) is not None}
-        return dataclasses.replace(self, **arrays)
+            check_shape(name, getattr(self, name), (steps,))
 
 
 @dataclass(frozen=True)
@@ -240,38 +205,6 @@ def pack(episodes: list[StoredEpisode]) -> ReplayBatch:
         continues=continues[is_played],
         following=torch.where(continues, offsets[(step + 1).clamp(max=len(counts) - 1)] + place, 0)[is_played],
     )
-
-
-def side_by_side(batches: Sequence[ReplayBatch]) -> ReplayBatch:
-    """The batches of several teams as one, in which each step has room for the most episodes that a team has there."""
-    counts = pad_sequence([batch.counts for batch in batches]).amax(1)
-    places = [_packed_places(batch.counts, counts) for batch in batches]
-
-    def rows(name: str) -> Tensor:
-        values = [getattr(batch, name) for batch in batches]
-        joint = values[0].new_zeros(len(batches), int(counts.sum()), *values[0].shape[1:])
-        for n, (place, own) in enumerate(zip(places, values, strict=True)):
-            joint[n, place] = own
-        return joint
-
-    def steps(values: Iterable[Tensor]) -> Tensor:
-        return pad_sequence(list(values), batch_first=True)
-
-    pairs = list(zip(places, batches, strict=True))
-    return ReplayBatch(
-        counts=counts,
-        **{name: rows(name) for name in ("obs", "last_actions", "avail_actions", "state")},
-        **{name: steps(getattr(batch, name) for batch in batches) for name in ("actions", "reward", "continues")},
-        played=steps(place[batch.played] for place, batch in pairs),
-        following=steps(place[batch.following] for place, batch in pairs),
-        filled=steps(torch.ones_like(batch.continues) for batch in batches),
-    )
-
-
-def _packed_places(counts: Tensor, room: Tensor) -> Tensor:
-    """Row of each packed row of these counts where the steps have room for more, int64 [rows]."""
-    step = torch.repeat_interleave(counts)
-    return torch.arange(len(step)) - _starts(counts)[step] + _starts(room)[step]
 
 
 def _starts(sizes: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ ones here, since which of the two the paper of DM² ran is not known.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -45,9 +45,7 @@ from dm2.ippo import (
     gae,
     masked_log_softmax,
     normalise_advantages,
-    policy_objective,
     sample_actions,
-    value_loss,
 )
 from dm2.ippo_kernels import policy_gradient, value_gradient
 from dm2.nets import (
@@ -61,7 +59,6 @@ from dm2.nets import (
     forward,
     initial_parameters,
     input_size,
-    join_nets,
     named_parameters,
     normalise,
 )
@@ -97,19 +94,17 @@ class ValueNorm:
     would be if R and R^2 had always been 1 (w): mean = m / w, variance = max(s / w - mean^2, 0.01).
 
     Attributes:
-        averages: m, s and w, float64 [3], on the CPU.
+        averages: m, s and w, float64 [3].
     """
 
     def __init__(self, beta: float) -> None:
         self.beta = beta
-        self.averages = torch.zeros(3, dtype=torch.float64, device="cpu")
+        self.averages = torch.zeros(3, dtype=torch.float64)
 
     def update(self, returns: Tensor) -> None:
         """Take in a batch of returns of any shape."""
         values = returns.double()
-        batch = torch.tensor(
-            [float(values.mean()), float(values.square().mean()), 1.0], dtype=torch.float64, device="cpu"
-        )
+        batch = torch.tensor([float(values.mean()), float(values.square().mean()), 1.0], dtype=torch.float64)
         self.averages = self.beta * self.averages + (1.0 - self.beta) * batch
 
     @property
@@ -133,8 +128,8 @@ class RMAPPOPolicy:
     """The shared actor of one moment, for playing.
 
     Args:
-        actor: of one team, or of several.
-        n_agents: A, the agents of one team.
+        actor: the one that all agents share.
+        n_agents: A.
         greedy: take the most probable actions.
     """
 
@@ -144,25 +139,21 @@ class RMAPPOPolicy:
         self.greedy = greedy
 
     def initial_hidden(self, n_battles: int) -> Hidden:
-        """Zeros, [teams * n_agents, n_battles, hidden_size]."""
-        teams, hidden_size = self.actor.head_weight.shape[:2]
-        return {"hidden": self.actor.head_weight.new_zeros(teams * self.n_agents, n_battles, hidden_size)}
+        """Zeros, [n_agents, n_battles, hidden_size]."""
+        hidden_size = self.actor.head_weight.shape[1]
+        return {"hidden": self.actor.head_weight.new_zeros(self.n_agents, n_battles, hidden_size)}
 
     @torch.no_grad()
     def act(
         self, obs: Tensor, last_actions: Tensor, avail_actions: Tensor, hidden: Hidden, uniform: Tensor
     ) -> ActResult:
         """The most probable actions if greedy, else a sample; see `dm2.rollout.Policy`."""
-        inputs = normalise(build_inputs(obs, last_actions, avail_actions.shape[-1], self.n_agents))
+        inputs = normalise(build_inputs(obs, last_actions, avail_actions.shape[-1]))
         before = hidden["hidden"]
-        logits, after = forward(self.actor, self._by_team(inputs), self._by_team(before))
+        logits, after = forward(self.actor, inputs.flatten(0, 1)[None], before.flatten(0, 1)[None])
         log_probs = masked_log_softmax(logits.view(avail_actions.shape), avail_actions)
         actions = log_probs.argmax(-1) if self.greedy else sample_actions(log_probs, uniform)
         return ActResult(actions, {"hidden": after.view_as(before)})
-
-    def _by_team(self, values: Tensor) -> Tensor:
-        """[teams * n_agents, B, ...] to the rows of each team's network, [teams, n_agents * B, ...]."""
-        return values.unflatten(0, (-1, self.n_agents)).flatten(1, 2)
 
 
 @dataclass(frozen=True)
@@ -218,8 +209,7 @@ class RMAPPO:
     Attributes:
         actor: parameters of the actor, [1, P].
         critic: parameters of the critic, [1, P'].
-        pending: collections that wait for the batch to be full, on the CPU.
-        use_kernels: gradients from `dm2.sequence_kernels` (CPU only) rather than by automatic differentiation.
+        pending: collections that wait for the batch to be full.
     """
 
     keeps_state = True
@@ -250,7 +240,6 @@ class RMAPPO:
         self.critic_optimizer = ClippedAdam(self.critic, *optimizer)
         self.value_norm = ValueNorm(settings.value_norm_beta)
         self.pending: list[Episodes] = []
-        self.use_kernels = self.actor.device.type == "cpu"
 
     def policy(self) -> RMAPPOPolicy:
         """Who collects: the current actor, sampling."""
@@ -269,20 +258,9 @@ class RMAPPO:
         batch, self.pending = join(self.pending), []
         return self.update(batch)
 
-    @staticmethod
-    def joint_policy(learners: Sequence[RMAPPO]) -> RMAPPOPolicy:
-        """The current actors of several teams as one policy; see `dm2.training.StackedLearner`."""
-        actor = join_nets([learner.policy().actor for learner in learners])
-        return RMAPPOPolicy(actor, learners[0].spec.n_agents, greedy=False)
-
-    @staticmethod
-    def learn_together(learners: Sequence[RMAPPO], episodes: Sequence[Episodes]) -> list[dict[str, float]]:
-        """Do what `learn` does for each team, one after the other: their batches are seldom full at the same time."""
-        return [learner.learn(own) for learner, own in zip(learners, episodes, strict=True)]
-
     def update(self, episodes: Episodes) -> dict[str, float]:
         """One update from episodes of `policy()`; returns means over the epochs."""
-        actor_blocks, critic_blocks = self.training_blocks(episodes.to(self.actor.device))
+        actor_blocks, critic_blocks = self.training_blocks(episodes)
         returns = torch.cat([block.data[1] for block in critic_blocks])
         sums: dict[str, float] = {}
         for _ in range(self.settings.ppo_epochs):
@@ -299,7 +277,7 @@ class RMAPPO:
         agents, rows = self.spec.n_agents, episodes.rows
         starts = (torch.arange(agents)[:, None] * rows + episodes.starts[:-1]).flatten()
         lengths = episodes.lengths.repeat(agents)
-        own = normalise(build_inputs(episodes.obs, episodes.last_actions, self.spec.n_actions, agents)).flatten(0, 1)
+        own = normalise(build_inputs(episodes.obs, episodes.last_actions, self.spec.n_actions)).flatten(0, 1)
         central = normalise(critic_inputs(episodes)).flatten(0, 1)
         actor_net, critic_net = fold(self.actor, self.actor_shape), fold(self.critic, self.critic_shape)
         actor = Sequences.of(actor_net, starts, alive_steps(episodes), own, torch.arange(agents * rows))
@@ -343,20 +321,12 @@ class RMAPPO:
         """Metrics, and the gradient [1, P] of the actor's loss."""
         settings, rows, sums = self.settings, sum(block.rows for block in blocks), np.zeros(3)
 
-        def by_hand(block: SequenceBlock, logits: np.ndarray) -> None:
+        def loss(block: SequenceBlock, logits: np.ndarray) -> None:
             avail_actions, actions, log_prob, advantages = (values.numpy() for values in block.data)
             limits = settings.clip_epsilon, settings.entropy_coefficient, 1.0 / rows
             policy_gradient(logits, avail_actions, actions, log_prob, advantages, *limits, sums)
 
-        def plain(block: SequenceBlock, logits: Tensor) -> Tensor:
-            avail_actions, actions, log_prob, advantages = block.data
-            surrogate, entropy, clipped = policy_objective(
-                logits, avail_actions, actions, log_prob, advantages, settings.clip_epsilon
-            )
-            sums[:] += [float(value.detach().sum()) for value in (surrogate, entropy, clipped)]
-            return -(surrogate + settings.entropy_coefficient * entropy).sum() / rows
-
-        gradient = self._gradient(self.actor, self.actor_shape, blocks, by_hand, plain)
+        gradient = _gradient(self.actor, self.actor_shape, blocks, loss)
         surrogate, entropy, clipped = (sums / rows).tolist()
         return {"policy_loss": -surrogate, "entropy": entropy, "clip_fraction": clipped}, gradient
 
@@ -365,42 +335,12 @@ class RMAPPO:
         settings, rows, sums = self.settings, sum(block.rows for block in blocks), np.zeros(1)
         scale = settings.value_loss_coefficient / rows
 
-        def by_hand(block: SequenceBlock, values: np.ndarray) -> None:
+        def loss(block: SequenceBlock, values: np.ndarray) -> None:
             old, targets = block.data[0].numpy(), self.value_norm.normalise(block.data[1]).numpy()
             value_gradient(values, old, targets, settings.clip_epsilon, settings.huber_delta, False, scale, sums)
 
-        def plain(block: SequenceBlock, values: Tensor) -> Tensor:
-            old, targets = block.data[0], self.value_norm.normalise(block.data[1])
-            loss = value_loss(values[:, 0], old, targets, settings.clip_epsilon, settings.huber_delta, False).sum()
-            sums[0] += float(loss.detach())
-            return loss * scale
-
-        gradient = self._gradient(self.critic, self.critic_shape, blocks, by_hand, plain)
+        gradient = _gradient(self.critic, self.critic_shape, blocks, loss)
         return float(sums[0]) / rows, gradient
-
-    def _gradient(
-        self,
-        flat: Tensor,
-        shape: NetShape,
-        blocks: list[SequenceBlock],
-        by_hand: Callable[[SequenceBlock, np.ndarray], None],
-        plain: Callable[[SequenceBlock, Tensor], Tensor],
-    ) -> Tensor:
-        """Gradient of a loss, summed over the blocks, by a network's parameters [1, P].
-
-        Args:
-            flat: the parameters.
-            shape: the network's sizes.
-            blocks: the loss's data.
-            by_hand: replaces a block's outputs by the gradient of the loss by them.
-            plain: the loss of a block's outputs; the twin of by_hand, for automatic differentiation.
-        """
-        parameters = flat.detach().requires_grad_()
-        net = fold(parameters, shape)
-        if self.use_kernels:
-            return torch.autograd.grad(net, parameters, sequence_gradients(net, blocks, by_hand))[0]
-        losses = [plain(block, forward_block(net, block)[0]) for block in blocks]
-        return torch.autograd.grad(torch.stack(losses).sum(), parameters)[0]
 
     def policy_state(self) -> dict[str, Tensor]:
         """What a policy file holds: copies of the actor's parameters by name."""
@@ -432,6 +372,22 @@ class RMAPPO:
         self.critic_optimizer.load_state(entries_of(tensors, "critic_optimizer"))
         self.pending = episodes_from_state(entries_of(tensors, "pending"))
         self.value_norm.averages = tensors["value_norm"].clone()
+
+
+def _gradient(
+    flat: Tensor, shape: NetShape, blocks: list[SequenceBlock], loss: Callable[[SequenceBlock, np.ndarray], None]
+) -> Tensor:
+    """Gradient of a loss, summed over the blocks, by a network's parameters [1, P].
+
+    Args:
+        flat: the parameters.
+        shape: the network's sizes.
+        blocks: the loss's data.
+        loss: replaces a block's outputs by the gradient of the loss by them.
+    """
+    parameters = flat.detach().requires_grad_()
+    net = fold(parameters, shape)
+    return torch.autograd.grad(net, parameters, sequence_gradients(net, blocks, loss))[0]
 
 
 def alive_steps(episodes: Episodes) -> Tensor:

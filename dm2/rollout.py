@@ -7,21 +7,14 @@ episode n owns the rows starts[n] to starts[n + 1].
 
 With `act_at_end` a battle stays one step longer than it is played: the policy answers its final observation too, in the
 same step and from the same uniform numbers as if the battle had gone on, and nobody takes that action.
-
-`collect_together` does so for several teams at once, each with an environment of its own. Their agents are one axis of
-the policy, team after team, and their running battles its columns; a team with fewer battles left than another gets
-columns that nobody looks at.
-
-A policy computes where its recurrent state is. Battles are played on the CPU, and what they show is recorded there;
-what the policy wants recorded stays on its device.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -143,19 +136,6 @@ class Episodes:
         for name, extra in self.final_extras.items():
             check_shape(f"final_extras[{name!r}]", extra, (agents, episodes, *extra.shape[2:]))
 
-    def to(self, device: torch.device) -> Episodes:
-        """The same episodes with every tensor on a device."""
-        if all(part.device == device for part in (self.obs, *self.extras.values())):
-            return self
-        moved: dict[str, Any] = {}
-        for part in fields(self):
-            value = getattr(self, part.name)
-            if isinstance(value, dict):
-                moved[part.name] = {name: extra.to(device) for name, extra in value.items()}
-            else:
-                moved[part.name] = value if value is None else _to(value, device)
-        return replace(self, **moved)
-
     @property
     def n_agents(self) -> int:
         """A."""
@@ -212,14 +192,14 @@ class _Recorder:
         """Store value [A, len(battles), ...] as the given step of these battles."""
         if name not in self.buffers:
             shape = (value.shape[0], self.n_battles, self.steps, *value.shape[2:])
-            self.buffers[name] = torch.empty(shape, dtype=value.dtype, device=value.device)
-        self.buffers[name][:, battles.to(value.device), step] = value
+            self.buffers[name] = torch.empty(shape, dtype=value.dtype)
+        self.buffers[name][:, battles, step] = value
 
     def take(self, name: str, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Give up a buffer for its played rows [A, rows, ...] and, [A, N, ...], the rows behind each episode's last."""
         buffer = self.buffers.pop(name)
         filled = torch.arange(self.steps) < lengths[:, None]  # [N, steps]
-        return buffer[:, filled.to(buffer.device)], buffer[:, torch.arange(self.n_battles), lengths]
+        return buffer[:, filled], buffer[:, torch.arange(self.n_battles), lengths]
 
 
 def collect(
@@ -246,136 +226,53 @@ def collect(
     Returns:
         The episodes, in the order of their numbers in `episodes`.
     """
-    return collect_together([env], policy, [episodes], [generator], keep_state=keep_state, act_at_end=act_at_end)[0]
+    if episodes.ndim != 1 or not episodes.size or episodes.size % env.n_battles:
+        raise ValueError(f"episodes: found shape {list(episodes.shape)}, expected [a multiple of {env.n_battles}]")
+    waves = np.split(episodes, episodes.size // env.n_battles)
+    return join([_collect_wave(env, policy, wave, generator, keep_state, act_at_end) for wave in waves])
 
 
-def collect_together(
-    envs: Sequence[BatchedEnv],
+def _collect_wave(
+    env: BatchedEnv,
     policy: Policy,
-    episodes: Sequence[np.ndarray],
-    generators: Sequence[np.random.Generator],
-    *,
-    keep_state: bool = False,
-    act_at_end: bool = False,
-) -> list[Episodes]:
-    """Play episodes of several teams, each as `collect` does and, but for rounding, with the same result.
-
-    Args:
-        envs: the battles of each team, on the same map and as many; reset here.
-        policy: all teams' agents, one team after the other.
-        episodes: numbers of the episodes that each team plays; equally many.
-        generators: one per team.
-        keep_state: store the global state too.
-        act_at_end: let the policy answer the final observations too.
-
-    Returns:
-        The episodes of each team.
-    """
-    for env, numbers in zip(envs, episodes, strict=True):
-        if numbers.ndim != 1 or not numbers.size or numbers.size % env.n_battles:
-            raise ValueError(f"episodes: found shape {list(numbers.shape)}, expected [a multiple of {env.n_battles}]")
-    waves = [np.split(numbers, numbers.size // env.n_battles) for env, numbers in zip(envs, episodes, strict=True)]
-    played = [
-        _collect_wave(list(map(_Team, envs, numbers, generators)), policy, keep_state, act_at_end)
-        for numbers in zip(*waves, strict=True)
-    ]
-    return [join(parts) for parts in zip(*played, strict=True)]
-
-
-class _Team:
-    """One environment's battles while they are played, and what is recorded of them.
-
-    Attributes:
-        running: battles in which the policy acts, int64 [B].
-        lengths: steps of each battle so far, int64 [N].
-    """
-
-    def __init__(self, env: BatchedEnv, episodes: np.ndarray, generator: np.random.Generator) -> None:
-        env.reset(episodes)
-        self.env = env
-        self.generator = generator
-        self.running = np.arange(env.n_battles)
-        self.lengths = torch.zeros(env.n_battles, dtype=torch.int64)
-        self.recorder = _Recorder(env.n_battles, env.spec.episode_limit)
-        self.actions = np.zeros((env.n_battles, env.spec.n_agents), dtype=np.int64)
-
-    def observe(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Observations [A, B, obs_size], available actions [A, B, n_actions] and uniform numbers [A, B]."""
-        env, running = self.env, self.running
-        uniform = self.generator.random((env.spec.n_agents, env.n_battles), dtype=np.float32)[:, running]
-        return _agent_major(env.obs[running]), _agent_major(env.avail_actions[running]), torch.from_numpy(uniform)
-
-    def play(self, step: int, recorded: dict[str, Tensor], keep_state: bool, act_at_end: bool) -> Tensor:
-        """Take the actions among what is recorded, each [A, B, ...]; the columns that go on, int64 [up to B].
-
-        With act_at_end a battle goes on until the policy has answered its final observation.
-        """
-        env, running, index = self.env, self.running, torch.from_numpy(self.running)
-        playing = env.active[running]
+    episodes: np.ndarray,
+    generator: np.random.Generator,
+    keep_state: bool,
+    act_at_end: bool,
+) -> Episodes:
+    """Play one episode in each battle; with act_at_end until the policy has answered its final observation."""
+    agents, n_battles = env.spec.n_agents, env.n_battles
+    env.reset(episodes)
+    recorder = _Recorder(n_battles, env.spec.episode_limit)
+    lengths = torch.zeros(n_battles, dtype=torch.int64)
+    all_actions = np.zeros((n_battles, agents), dtype=np.int64)
+    running = np.arange(n_battles)  # battles in which the policy acts
+    last_actions = torch.full((agents, n_battles), NO_ACTION_YET, dtype=torch.int64)
+    hidden = policy.initial_hidden(n_battles)
+    step = 0
+    while len(running):
+        index, playing = torch.from_numpy(running), env.active[running]
+        obs, avail_actions = _agent_major(env.obs[running]), _agent_major(env.avail_actions[running])
+        uniform = generator.random((agents, n_battles), dtype=np.float32)[:, running]
+        result = policy.act(obs, last_actions, avail_actions, hidden, torch.from_numpy(uniform))
+        recorded = {"obs": obs, "avail_actions": avail_actions, "actions": result.actions, **_extra_names(result)}
         if keep_state:
             recorded["state"] = torch.from_numpy(env.state[running])[None]
-        self.actions[running] = recorded["actions"].T.numpy()
+        all_actions[running] = result.actions.T.numpy()
         if playing.any():
-            env.step(self.actions)
+            env.step(all_actions)
         recorded["reward"] = torch.from_numpy(env.reward[running])[None]
         for name, value in recorded.items():
-            self.recorder.record(name, index, step, value)
-        self.lengths[index] += torch.from_numpy(playing)
+            recorder.record(name, index, step, value)
+        lengths[index] += torch.from_numpy(playing)
         going_on = playing if act_at_end else env.active[running]
-        self.running = running[going_on]
-        return torch.from_numpy(np.flatnonzero(going_on))
-
-
-def _collect_wave(teams: list[_Team], policy: Policy, keep_state: bool, act_at_end: bool) -> list[Episodes]:
-    """Play one episode in each battle."""
-    agents, columns = teams[0].env.spec.n_agents, teams[0].env.n_battles
-    rows = [slice(n * agents, (n + 1) * agents) for n in range(len(teams))]
-    hidden = policy.initial_hidden(columns)
-    device = next((state.device for state in hidden.values()), torch.device("cpu"))
-    last_actions = torch.full((len(teams) * agents, columns), NO_ACTION_YET, dtype=torch.int64, device=device)
-    step = 0
-    while any(len(team.running) for team in teams):
-        observed = [team.observe() for team in teams]
-        obs, avail_actions, uniform = (
-            _side_by_side(parts, columns, padding)
-            for parts, padding in zip(zip(*observed, strict=True), (0.0, True, 0.0), strict=True)
-        )
-        result = policy.act(_to(obs, device), last_actions, _to(avail_actions, device), hidden, _to(uniform, device))
-        recorded = {"obs": obs, "avail_actions": avail_actions, "actions": result.actions.cpu(), **_extra_names(result)}
-        stay = []
-        for team, own in zip(teams, rows, strict=True):
-            battles = len(team.running)
-            seen = {name: value[own, :battles] for name, value in recorded.items()}
-            nobody = torch.empty(0, dtype=torch.int64)
-            stay.append(team.play(step, seen, keep_state, act_at_end) if battles else nobody)
         step += 1
-        last_actions, hidden = result.actions, result.hidden
-        if any(len(left) < parts[0].shape[1] for left, parts in zip(stay, observed, strict=True)):
-            columns, stay = max(map(len, stay)), [_to(left, device) for left in stay]
-            last_actions = _keep(last_actions, rows, stay, columns, NO_ACTION_YET)
-            hidden = {name: _keep(value, rows, stay, columns, 0.0) for name, value in hidden.items()}
-    return [_finish(team, keep_state, act_at_end) for team in teams]
-
-
-def _to(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor of the CPU on a device; to a GPU it is copied while the CPU goes on."""
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
-
-
-def _side_by_side(parts: Sequence[Tensor], columns: int, padding: float) -> Tensor:
-    """Each team's columns [A, B, ...] as rows of one tensor [teams * A, columns, ...], which pads them."""
-    if len(parts) == 1 and parts[0].shape[1] == columns:
-        return parts[0]
-    agents = parts[0].shape[0]
-    joint = parts[0].new_full((len(parts) * agents, columns, *parts[0].shape[2:]), padding)
-    for n, part in enumerate(parts):
-        joint[n * agents : (n + 1) * agents, : part.shape[1]] = part
-    return joint
-
-
-def _keep(value: Tensor, rows: list[slice], stay: list[Tensor], columns: int, padding: float) -> Tensor:
-    """The columns that stay of each team's rows of value, as `_side_by_side` has them."""
-    return _side_by_side([value[own][:, left] for own, left in zip(rows, stay, strict=True)], columns, padding)
+        running, last_actions, hidden = running[going_on], result.actions, result.hidden
+        if not going_on.all():
+            stay = torch.from_numpy(np.flatnonzero(going_on))
+            last_actions = last_actions[:, stay]
+            hidden = {name: value[:, stay] for name, value in hidden.items()}
+    return _finish(env, recorder, lengths, keep_state, act_at_end)
 
 
 def _agent_major(array: np.ndarray) -> Tensor:
@@ -388,26 +285,26 @@ def _extra_names(result: ActResult) -> dict[str, Tensor]:
     return {f"extras/{name}": value for name, value in result.extras.items()}
 
 
-def _finish(team: _Team, keep_state: bool, act_at_end: bool) -> Episodes:
+def _finish(env: BatchedEnv, recorder: _Recorder, lengths: Tensor, keep_state: bool, act_at_end: bool) -> Episodes:
     """Build the Episodes after the last battle has ended."""
-    env, recorder, extras, final_extras = team.env, team.recorder, {}, {}
+    extras, final_extras = {}, {}
     for name in [name for name in recorder.buffers if name.startswith("extras/")]:
         plain_name = name.removeprefix("extras/")
-        extras[plain_name], final_extras[plain_name] = recorder.take(name, team.lengths)
-    actions, final_actions = recorder.take("actions", team.lengths)
+        extras[plain_name], final_extras[plain_name] = recorder.take(name, lengths)
+    actions, final_actions = recorder.take("actions", lengths)
     return Episodes(
-        lengths=team.lengths,
-        obs=recorder.take("obs", team.lengths)[0],
-        avail_actions=recorder.take("avail_actions", team.lengths)[0],
+        lengths=lengths,
+        obs=recorder.take("obs", lengths)[0],
+        avail_actions=recorder.take("avail_actions", lengths)[0],
         actions=actions,
-        reward=recorder.take("reward", team.lengths)[0][0],
+        reward=recorder.take("reward", lengths)[0][0],
         battle_won=torch.from_numpy(env.battle_won.copy()),
         truncated=torch.from_numpy(env.truncated.copy()),
         dead_allies=torch.from_numpy(env.dead_allies.copy()),
         dead_enemies=torch.from_numpy(env.dead_enemies.copy()),
         final_obs=_agent_major(env.obs),
         final_avail_actions=_agent_major(env.avail_actions),
-        state=recorder.take("state", team.lengths)[0][0] if keep_state else None,
+        state=recorder.take("state", lengths)[0][0] if keep_state else None,
         final_state=torch.from_numpy(env.state.copy()) if keep_state else None,
         extras=extras,
         final_actions=final_actions if act_at_end else None,  # else those rows were never written

@@ -1,4 +1,4 @@
-"""Gradients of a recurrent network of `dm2.nets` over sequences, on the CPU, with back-propagation through time.
+"""Gradients of a recurrent network of `dm2.nets` over sequences, with back-propagation through time.
 
 As in `dm2.net_kernels`, matrix products are those of `dm2.products` and all else is one numba kernel per layer; here
 the GRU's state goes from step to step (`dm2.recurrence`). Sequences are taken through in blocks, forward and back, so
@@ -25,7 +25,7 @@ from dm2.products import add_product, linear, product
 from dm2.recurrence import GRUWeights, gru, pack, states_before, unroll, unroll_backward
 
 SEQUENCES_PER_BLOCK = 128
-"""On the CPU; measured best with 64 units and chunks of 10 steps, fewer cost more calls than they save."""
+"""Measured best with 64 units and chunks of 10 steps, fewer cost more calls than they save."""
 
 Array = np.ndarray
 
@@ -37,7 +37,7 @@ class SequenceBlock:
     Attributes:
         inputs: normalised inputs, no two rows alike by intent, float32 [different inputs, inputs].
         source: which of the inputs each row sees, int64 [rows]; 0, 1, 2, ... if there is one for each.
-        counts: sequences at each step, int64 [steps], on the CPU.
+        counts: sequences at each step, int64 [steps].
         hidden: the GRU's state before each sequence's first step, float32 [sequences, hidden].
         data: one entry per row each.
     """
@@ -86,7 +86,7 @@ def one_network(net: Folded) -> Folded:
 def make_blocks(
     starts: Tensor, lengths: Tensor, inputs: Tensor, source: Tensor, hidden: Tensor, data: tuple[Tensor, ...]
 ) -> list[SequenceBlock]:
-    """Pack sequences into blocks, the longest sequences first; on another device than the CPU into a single one.
+    """Pack sequences into blocks, the longest sequences first.
 
     Args:
         starts: first row of each sequence, int64 [sequences].
@@ -96,14 +96,14 @@ def make_blocks(
         hidden: state before each sequence's first step, [sequences, hidden].
         data: each [all rows, ...].
     """
-    blocks, size = [], SEQUENCES_PER_BLOCK if lengths.device.type == "cpu" else len(lengths)
-    for members in lengths.argsort(descending=True, stable=True).split(size):
+    blocks = []
+    for members in lengths.argsort(descending=True, stable=True).split(SEQUENCES_PER_BLOCK):
         rows, counts, order = pack(starts[members], lengths[members])
         values = tuple(values[rows] for values in data)
         different, own_source = source[rows].unique(return_inverse=True)
         if len(different) == len(rows):
             different, own_source = rows, torch.arange(len(rows))
-        blocks.append(SequenceBlock(inputs[different], own_source, counts.cpu(), hidden[members[order]], values))
+        blocks.append(SequenceBlock(inputs[different], own_source, counts, hidden[members[order]], values))
     return blocks
 
 

@@ -1,4 +1,4 @@
-"""The training loop of every algorithm, for one run or several seeds: collect, learn, evaluate, keep policies, resume.
+"""The training loop of every algorithm: collect, learn, evaluate, keep policies, resume.
 
     pretrain, if the learner does
     while env_steps < settings.env_steps:
@@ -11,13 +11,6 @@
 
 The loop holds no random state: what an episode draws depends on the seed and the episode's number, what an evaluation
 draws on the seed and the env step. A run that was killed and resumed thus ends with the numbers of one that was not.
-
-Several seeds of a condition may train in one process as a group, each with its own learner, battles, logbook and files.
-On the CPU they take turns, update by update, and a seed ends as it does alone, to the last bit: there a stack of their
-networks was no faster, and its products are rounded otherwise. On a GPU their networks are one stack that collects and,
-as its learner sees fit, learns at once (`StackedLearner`). The seeds need not be at the same env step; one that is
-finished takes no part. All are published when the last one is finished: a job that fails before has published nothing
-that a workflow would delete.
 """
 
 from __future__ import annotations
@@ -27,19 +20,18 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 
 from dm2.algorithms import learner_name, load, run_digest
 from dm2.backends import BatchedEnv, EnvSpec, env_spec, make_env
-from dm2.config import ALGORITHMS, RunSettings, SettingsError
-from dm2.devices import choose_device, default_device, device_name, on_cpu
+from dm2.config import RunSettings, SettingsError
 from dm2.errors import UserError
 from dm2.evaluation import Evaluation, evaluate
 from dm2.memory import keep_freed_memory
@@ -53,12 +45,11 @@ from dm2.resume import (
     Logbook,
     Row,
     check_identity,
-    differences,
     forget_checkpoints,
     load_checkpoint,
     save_checkpoint,
 )
-from dm2.rollout import Episodes, Policy, collect, collect_together
+from dm2.rollout import Episodes, Policy, collect
 from dm2.storage import (
     RunDirectory,
     copy_file,
@@ -134,23 +125,6 @@ class Learner(Protocol):
 
 
 @runtime_checkable
-class StackedLearner(Protocol):
-    """A learner that trains several seeds at once, and on a GPU; others train on the CPU.
-
-    Its networks are made on torch's default device. In both methods the learners differ in their seed alone, and each
-    ends up with the numbers that it has alone, but for rounding.
-    """
-
-    @staticmethod
-    def joint_policy(learners: Sequence[Any], /) -> Policy:
-        """The policies of the learners as one, whose agents are theirs, one learner's after the other's."""
-
-    @staticmethod
-    def learn_together(learners: Sequence[Any], episodes: Sequence[Episodes], /) -> list[dict[str, float]]:
-        """Do for each learner and its episodes what `learn` does for one."""
-
-
-@runtime_checkable
 class PretrainedLearner(Protocol):
     """A learner that learns something before the first battle."""
 
@@ -203,7 +177,6 @@ def train(
     progress: bool = True,
     checkpoint_minutes: float = 5.0,
     stall_minutes: float = STALL_MINUTES,
-    device: str = "cpu",
     on_evaluation: Callable[[Sequence[Row]], None] = lambda rows: None,
 ) -> None:
     """Train one run to its end, from its last checkpoint if it has one; a finished run is left as it is.
@@ -218,7 +191,6 @@ def train(
         checkpoint_minutes: wall time between checkpoints.
         stall_minutes: wall time after which an update, with the evaluation and checkpoint before it, is taken to have
             stalled: the process ends, see `dm2.watchdog`.
-        device: where the networks are: "cpu", "cuda" or "auto", see `dm2.devices`.
         on_evaluation: told all evaluations so far, after each and when a stopped run goes on.
 
     Raises:
@@ -226,209 +198,81 @@ def train(
         TrainingDiverged: a loss or parameter is not finite.
         StorageError: another process is on this run, another configuration started it, or a file cannot be used.
     """
-    run = RunToTrain(settings, Path(run_directory), fresh, on_evaluation)
-    train_group(
-        [run],
-        demonstrations=demonstrations,
-        threads=threads,
-        progress=progress,
-        checkpoint_minutes=checkpoint_minutes,
-        stall_minutes=stall_minutes,
-        device=device,
-    )
-
-
-@dataclass(frozen=True)
-class RunToTrain:
-    """One run of a group.
-
-    Attributes:
-        settings: everything that its numbers depend on.
-        directory: where its files are; see `RunDirectory`.
-        fresh: forget an earlier start, or an earlier result, of the run.
-        on_evaluation: told all evaluations so far, after each and when a stopped run goes on.
-    """
-
-    settings: RunSettings
-    directory: Path
-    fresh: bool = False
-    on_evaluation: Callable[[Sequence[Row]], None] = lambda rows: None
-
-
-def train_group(
-    runs: Sequence[RunToTrain],
-    *,
-    demonstrations: Demonstrations | None = None,
-    threads: int = 1,
-    progress: bool = True,
-    checkpoint_minutes: float = 5.0,
-    stall_minutes: float = STALL_MINUTES,
-    device: str = "cpu",
-) -> None:
-    """Train runs that differ in their seed alone, each to its end as `train` does, in one process.
-
-    Args:
-        runs: at least one; those that are finished are left as they are.
-        demonstrations: of all runs, where the settings name their source.
-        threads: see `train`, as the arguments below.
-        progress: a bar is shown for a single run alone.
-        checkpoint_minutes: of all runs at once.
-        stall_minutes: of an update of all runs; the stacks are in the first one's log.
-        device: see `train`.
-
-    Raises:
-        SettingsError: the settings differ in more than the seed; besides, what `train` raises.
-    """
-    check_group([run.settings for run in runs])
-    on_gpu = ALGORITHMS[runs[0].settings.algorithm].trains_on_gpu
-    chosen = choose_device(device, len(runs), on_gpu)
     torch.set_num_threads(NETWORK_THREADS)
     keep_freed_memory()
-    with ExitStack() as files:
-        opened = [open_training(run, demonstrations, chosen, threads, progress, len(runs) > 1, files) for run in runs]
-        trainings = [training for training in opened if training is not None]
-        if not trainings:
+    run, spec = RunDirectory(Path(run_directory)), env_spec(settings.backend, settings.map_name)
+    identity, products = run_identity(settings, spec, demonstrations), library()
+    title = f"{settings.map_name} {settings.condition} seed {settings.seed}"
+    with (
+        run.locked(),
+        ProgressReport(title, settings.env_steps, "env steps", enabled=progress, log=run.log) as report,
+    ):
+        if fresh:
+            run.record.unlink(missing_ok=True)
+            forget_checkpoints(run)
+        if is_finished(run, settings, identity):
+            report.message(f"{run.path} is finished: nothing to do (--fresh trains it again)")
             return
+        if products.remark is not None:
+            report.message(products.remark)
+        learner = build_learner(settings, spec, demonstrations)
+        env = make_env(
+            settings.backend,
+            settings.map_name,
+            learner.episodes_per_update,
+            settings.seed,
+            n_threads=threads,
+            regeneration_pays=settings.quirks.regeneration_pays,
+        )
+        identity["products"] = str(products)
+        training = Training(settings, run, learner, env, identity, report, threads, on_evaluation)
         with StopSignals() as stop:
             try:
                 with stop.at_once():
-                    for training in trainings:
-                        training.resume()
-                with watchdog(trainings[0].run.log, stall_minutes * 60.0) as alive:
-                    train_to_the_end(trainings, stop, checkpoint_minutes * 60.0, alive)
+                    training.resume()
+                with watchdog(run.log, stall_minutes * 60.0) as alive:
+                    train_to_the_end(training, stop, checkpoint_minutes * 60.0, alive)
                 with stop.at_once():
-                    absolutes = [training.absolute_metric() for training in trainings]
+                    absolute = training.absolute_metric()
             except TrainingInterrupted:
-                for training in trainings:
-                    training.report.message(
-                        f"{stop.received}: stopped at {training.logbook.env_steps:,} env steps, resumable"
-                    )
+                report.message(f"{stop.received}: stopped at {training.logbook.env_steps:,} env steps, resumable")
                 raise
-        for training, absolute in zip(trainings, absolutes, strict=True):
-            training.publish(absolute)
-        for training in trainings:
-            training.close()
-
-
-def check_group(settings: Sequence[RunSettings]) -> None:
-    """Refuse to train runs as a group that are not seeds of one condition.
-
-    Raises:
-        SettingsError: their settings differ in more than the seed; the message names the keys.
-    """
-    first, *others = [one.model_dump(mode="json", exclude={"seed"}) for one in settings]
-    if differing := list(dict.fromkeys(line for other in others for line in differences(other, first))):
-        raise SettingsError(
-            f"settings of runs to train together: {'; '.join(differing)}. Only the seeds may differ: train other"
-            " conditions and maps by commands of their own"
-        )
-
-
-def open_training(
-    run_to_train: RunToTrain,
-    demonstrations: Demonstrations | None,
-    device: torch.device,
-    threads: int,
-    progress: bool,
-    in_a_group: bool,
-    files: ExitStack,
-) -> Training | None:
-    """Lock a run and prepare its training; None where it is finished. Lock and log stay open as long as `files`."""
-    settings, run = run_to_train.settings, RunDirectory(run_to_train.directory)
-    spec = env_spec(settings.backend, settings.map_name)
-    identity, products = run_identity(settings, spec, demonstrations), library()
-    title = f"{settings.map_name} {settings.condition} seed {settings.seed}"
-    files.enter_context(run.locked())
-    report = files.enter_context(
-        ProgressReport(title, settings.env_steps, "env steps", enabled=progress, bar=not in_a_group, log=run.log)
-    )
-    if run_to_train.fresh:
-        run.record.unlink(missing_ok=True)
-        forget_checkpoints(run)
-    if is_finished(run, settings, identity):
-        report.message(f"{run.path} is finished: nothing to do (--fresh trains it again)")
-        return None
-    if products.remark is not None:
-        report.message(products.remark)
-    with default_device(device):
-        learner = build_learner(settings, spec, demonstrations)
-    env = make_env(
-        settings.backend,
-        settings.map_name,
-        learner.episodes_per_update,
-        settings.seed,
-        n_threads=threads,
-        regeneration_pays=settings.quirks.regeneration_pays,
-    )
-    identity["products"] = str(products)
-    return Training(settings, run, learner, env, identity, report, device, threads, run_to_train.on_evaluation)
+        training.publish(absolute)
+        training.close()
 
 
 def train_to_the_end(
-    trainings: Sequence[Training],
-    stop: StopSignals,
-    checkpoint_seconds: float,
-    alive: Callable[[], None],
+    training: Training, stop: StopSignals, checkpoint_seconds: float, alive: Callable[[], None]
 ) -> None:
-    """The loop of all runs; tells in each round that it is alive.
+    """The loop; tells before each update that it is alive.
 
     Args:
-        trainings: resumed; each leaves the loop when it is finished.
-        stop: asked in each round.
+        training: resumed.
+        stop: asked before each update.
         checkpoint_seconds: wall time between checkpoints.
         alive: see `dm2.watchdog`.
 
     Raises:
-        TrainingInterrupted: asked to stop; every run has a checkpoint.
+        TrainingInterrupted: asked to stop; there is a checkpoint.
         TrainingDiverged: a loss or parameter is not finite.
     """
-    going_on = list(trainings)
     last_checkpoint = time.monotonic()
     while True:
         alive()
-        for training in going_on:
-            training.keep_due_policies()
-            training.evaluate_if_due()
-            if training.finished:
-                training.checkpoint()
-        going_on = [training for training in going_on if not training.finished]
-        if not going_on:
+        training.keep_due_policies()
+        training.evaluate_if_due()
+        if training.finished:
+            training.checkpoint()
             return
         checkpoint_due = time.monotonic() - last_checkpoint >= checkpoint_seconds
-        for training in going_on if checkpoint_due or stop.received is not None else ():
+        if checkpoint_due or stop.received is not None:
             training.checkpoint()
         if stop.received is not None:
             raise TrainingInterrupted(EXIT_INTERRUPTED)
         if checkpoint_due:
             last_checkpoint = time.monotonic()
-        update(going_on)
-        for training in going_on:
-            training.report.update(training.logbook.env_steps)
-
-
-def update(trainings: Sequence[Training]) -> None:
-    """Play one batch of episodes of every run and learn from it.
-
-    Raises:
-        TrainingDiverged: a metric is not finite.
-    """
-    if trainings[0].device.type == "cpu":
-        for training in trainings:
-            training.update()
-        return
-    stacked, learners = cast(StackedLearner, trainings[0].learner), [training.learner for training in trainings]
-    episodes = collect_together(
-        [training.env for training in trainings],
-        stacked.joint_policy(learners),
-        [training.next_episodes for training in trainings],
-        [training.policy_stream() for training in trainings],
-        keep_state=learners[0].keeps_state,
-        act_at_end=learners[0].acts_at_end,
-    )
-    with trainings[0].device:
-        losses = stacked.learn_together(learners, episodes)
-    for training, own_episodes, own_losses in zip(trainings, episodes, losses, strict=True):
-        training.count(own_episodes, own_losses)
+        training.update()
+        training.report.update(training.logbook.env_steps)
 
 
 class Training:
@@ -442,7 +286,6 @@ class Training:
         env: BatchedEnv,
         identity: Identity,
         report: ProgressReport,
-        device: torch.device,
         threads: int,
         on_evaluation: Callable[[Sequence[Row]], None],
     ) -> None:
@@ -452,7 +295,6 @@ class Training:
         self.env = env
         self.identity = identity
         self.report = report
-        self.device = device
         self.threads = threads
         self.on_evaluation = on_evaluation
         self.logbook = Logbook()
@@ -478,44 +320,28 @@ class Training:
         """True once all env steps are played."""
         return self.logbook.env_steps >= self.settings.env_steps
 
-    @property
-    def next_episodes(self) -> np.ndarray:
-        """Numbers of the episodes that the next update learns from, int64 [episodes_per_update]."""
-        return np.arange(self.logbook.episodes, self.logbook.episodes + self.learner.episodes_per_update)
-
-    def policy_stream(self) -> np.random.Generator:
-        """What the policy draws from in these episodes."""
-        return stream(self.settings.seed, "policy", self.logbook.episodes)
-
     def update(self) -> None:
         """Play one batch of episodes and learn from it.
 
         Raises:
             TrainingDiverged: a metric is not finite.
         """
-        learner = self.learner
+        learner, book = self.learner, self.logbook
         episodes = collect(
             self.env,
             learner.policy(),
-            self.next_episodes,
-            self.policy_stream(),
+            np.arange(book.episodes, book.episodes + learner.episodes_per_update),
+            stream(self.settings.seed, "policy", book.episodes),
             keep_state=learner.keeps_state,
             act_at_end=learner.acts_at_end,
         )
-        self.count(episodes, self.learner.learn(episodes))
-
-    def count(self, episodes: Episodes, losses: Mapping[str, float]) -> None:
-        """Enter an update into the logbook.
-
-        Raises:
-            TrainingDiverged: a metric is not finite.
-        """
+        losses = learner.learn(episodes)
         for name, value in losses.items():
             if not math.isfinite(value):
                 raise TrainingDiverged(self._diverged(name, value))
-        self.logbook.count_losses(losses)
-        self.logbook.env_steps += episodes.rows
-        self.logbook.episodes += episodes.n_episodes
+        book.count_losses(losses)
+        book.env_steps += episodes.rows
+        book.episodes += episodes.n_episodes
 
     def evaluate_if_due(self) -> None:
         """Add a row to the metrics at every multiple of the interval, and at the end."""
@@ -583,7 +409,7 @@ class Training:
         tensors = self.learner.policy_state()
         if percent == 100 and isinstance(self.learner, JudgedLearner):
             tensors |= self.learner.judges_state()
-        save_tensors(path, on_cpu(tensors), kind="policy", metadata=metadata)
+        save_tensors(path, tensors, kind="policy", metadata=metadata)
 
     def checkpoint(self) -> None:
         """Write what the run can go on from.
@@ -592,7 +418,7 @@ class Training:
             TrainingDiverged: a number in the learner's state is not finite; nothing is written.
         """
         self.lap()
-        state = on_cpu(self.learner.state())
+        state = self.learner.state()
         for name, tensor in state.items():
             if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
                 raise TrainingDiverged(self._diverged(name, math.nan))
@@ -655,7 +481,6 @@ class Training:
                 "policies": policies,
                 "best_policy": sha256_of_file(self.run.best_policy),
             },
-            "device": device_name(self.device),
             **provenance(self.threads),
         }
 

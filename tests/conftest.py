@@ -1,10 +1,9 @@
-"""Options of the suite: what needs a game or a cluster runs only on request, what needs a GPU where there is one."""
+"""Options of the suite: what needs a game or a cluster runs only on request."""
 
 import signal
 from collections.abc import Iterator
 
 import pytest
-import torch
 
 from dm2 import products
 from dm2.errors import UserError
@@ -36,8 +35,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
-            item.add_marker(pytest.mark.skip(reason="needs a GPU that CUDA can use"))
         for name in OPT_IN:
             if item.get_closest_marker(name) and not config.getoption(name):
                 item.add_marker(pytest.mark.skip(reason=f"opt in with --{name}"))

@@ -102,14 +102,6 @@ def test_what_a_user_can_mend_is_one_line_without_traceback(
     assert len(shown.splitlines()) == 1
 
 
-def test_every_settings_file_needs_its_run_directory(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    pairs = ["--settings", __file__, "--settings", __file__, "--run-directory", str(tmp_path)]
-    assert dm2_command(monkeypatch, "train", *pairs) == 1
-    assert "found 2 --settings and 1 --run-directory, expected one folder per file" in capsys.readouterr().err
-
-
 def test_figures_without_tables_say_how_to_make_them(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

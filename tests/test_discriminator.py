@@ -10,7 +10,7 @@ import torch
 
 from dm2.backends import EnvSpec
 from dm2.config import DiscriminatorSettings, QuirkSettings
-from dm2.discriminator import Discriminator, inputs, own_rows, stored_logits, update_together
+from dm2.discriminator import Discriminator, inputs, own_rows, stored_logits
 from dm2.discriminator_kernels import EpisodeRows, episode_rows
 from dm2.rollout import Episodes
 
@@ -22,10 +22,6 @@ SETTINGS = DiscriminatorSettings(steps_per_update=20, batch_episodes=4, hidden_s
 
 def discriminator(spec: EnvSpec = SPEC, seed: int = 3, **changes: object) -> Discriminator:
     return Discriminator(spec, SETTINGS.model_copy(update=changes), QuirkSettings(), seed)
-
-
-def update(one: Discriminator, expert: list[EpisodeRows], own: list[EpisodeRows]) -> dict[str, float]:
-    return update_together([one], [expert], [own])[0]
 
 
 def some_rows(seed: int, mean: float, episodes: int = 6) -> EpisodeRows:
@@ -63,48 +59,32 @@ def some_episodes() -> Episodes:
 
 def test_learns_to_tell_expert_from_own() -> None:
     found = discriminator(steps_per_update=60)
-    first, last = update(found, EXPERT, OWN), [update(found, EXPERT, OWN) for _ in range(5)][-1]
+    first, last = found.update(EXPERT, OWN), [found.update(EXPERT, OWN) for _ in range(5)][-1]
     assert last["discriminator_loss"] < first["discriminator_loss"]
     assert last["discriminator_accuracy_expert"] > 0.9
     assert last["discriminator_accuracy_own"] > 0.9
 
 
-@pytest.mark.parametrize("absorbing_zeros", [True, False])
-def test_the_plain_loss_of_runs_together_trains_as_the_kernels_do(absorbing_zeros: bool) -> None:
-    quirks = QuirkSettings(absorbing_zeros=absorbing_zeros)
-    by_kernels, plain = ([Discriminator(SPEC, SETTINGS, quirks, seed) for seed in (3, 4, 5)] for _ in range(2))
-    plain[0].use_kernels = False
-    for _ in range(2):
-        found = update_together(plain, [EXPERT] * 3, [OWN, OWN[::-1], OWN])
-        expected = [update(one, EXPERT, own) for one, own in zip(by_kernels, [OWN, OWN[::-1], OWN], strict=True)]
-        for metrics, wanted in zip(found, expected, strict=True):
-            assert metrics == pytest.approx(wanted, rel=1e-4, abs=1e-6)
-    for one, other in zip(plain, by_kernels, strict=True):
-        assert one.updates == 2
-        for name, tensor in other.state().items():
-            torch.testing.assert_close(one.state()[name], tensor, rtol=1e-3, atol=1e-5, msg=f"{name} differs")
-
-
 def test_an_agent_learns_alone_as_in_company() -> None:
     both, alone = discriminator(), discriminator(dataclasses.replace(SPEC, n_agents=1))
-    update(both, EXPERT, OWN)
-    update(alone, EXPERT[:1], OWN[:1])
+    both.update(EXPERT, OWN)
+    alone.update(EXPERT[:1], OWN[:1])
     assert torch.equal(both.flat[0], alone.flat[0])
     assert not torch.equal(both.flat[0], both.flat[1])
 
 
 def test_goes_on_from_a_saved_state() -> None:
     one, other = discriminator(), discriminator(seed=3)
-    update(one, EXPERT, OWN)
+    one.update(EXPERT, OWN)
     other.load_state(one.state())
-    assert update(one, EXPERT, OWN) == update(other, EXPERT, OWN)
+    assert one.update(EXPERT, OWN) == other.update(EXPERT, OWN)
     assert all(torch.equal(tensor, other.state()[name]) for name, tensor in one.state().items())
 
 
 def test_a_fresh_state_can_be_loaded() -> None:
     one, other = discriminator(), discriminator(seed=3)
     other.load_state(one.state())
-    assert update(one, EXPERT, OWN) == update(other, EXPERT, OWN)
+    assert one.update(EXPERT, OWN) == other.update(EXPERT, OWN)
 
 
 def test_another_seed_is_another_discriminator() -> None:
@@ -118,7 +98,7 @@ def test_refuses_a_state_of_another_shape() -> None:
 
 def test_refuses_too_few_episodes() -> None:
     with pytest.raises(ValueError, match="own episodes of agent 1: found 3 episodes, expected at least 4"):
-        update(discriminator(), EXPERT, [OWN[0], some_rows(3, 0.0, episodes=3)])
+        discriminator().update(EXPERT, [OWN[0], some_rows(3, 0.0, episodes=3)])
 
 
 def test_initial_parameters_are_those_of_torch_linear() -> None:
@@ -160,7 +140,7 @@ def test_state_action_appends_the_action_as_a_number() -> None:
     found = discriminator(input="state_action")
     rows, zero = found.logits(episodes.obs, episodes.actions), found.zero_logit()
     torch.testing.assert_close(zero[1], rows[1, 4])
-    update(found, [episode_rows(np.ones((20, 4), np.float32), np.arange(5) * 5)] * 2, own_rows_of_four(episodes))
+    found.update([episode_rows(np.ones((20, 4), np.float32), np.arange(5) * 5)] * 2, own_rows_of_four(episodes))
 
 
 def own_rows_of_four(episodes: Episodes) -> list[EpisodeRows]:
@@ -186,6 +166,6 @@ def test_terminal_rows_are_at_the_episodes_ends() -> None:
 def test_unused_quirk_changes_the_training() -> None:
     absorbing = discriminator()
     living = Discriminator(SPEC, SETTINGS, QuirkSettings(absorbing_zeros=False), 3)
-    update(absorbing, EXPERT, OWN)
-    update(living, EXPERT, OWN)
+    absorbing.update(EXPERT, OWN)
+    living.update(EXPERT, OWN)
     assert not torch.equal(absorbing.flat, living.flat)

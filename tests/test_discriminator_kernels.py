@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
 
-from dm2.discriminator import padded_loss, parameter_shapes, parameter_views
+from dm2.discriminator import logits, parameter_shapes, parameter_views
 from dm2.discriminator_kernels import EpisodeRows, GradientEngine, Parameters, _tanh, episode_rows
 
 EPISODE_LIMIT = 12
@@ -29,6 +31,39 @@ def compressed(padded: np.ndarray) -> EpisodeRows:
 def random_net(generator: np.random.Generator, size: int, hidden: int, dtype: torch.dtype) -> torch.Tensor:
     total = sum(int(np.prod(shape)) for shape in parameter_shapes(size, hidden).values())
     return torch.from_numpy(generator.standard_normal((1, total)) * 0.4).to(dtype)
+
+
+def padded_loss(
+    net: Parameters, expert: Tensor, own: Tensor, alpha: Tensor, takes_part: tuple[Tensor, Tensor], weight: float
+) -> Tensor:
+    """The loss L of each learner on padded rows.
+
+    Args:
+        net: parameters, with the learner axis.
+        expert: [learners, rows, input_size].
+        own: [learners, rows, input_size]; row k is mixed with expert row k.
+        alpha: the expert's share in the mixture, [learners, rows].
+        takes_part: True for rows that count, of the expert and of the learner, bool [learners, rows] each; a mixture
+            counts where both its rows do.
+        weight: of the gradient penalty.
+
+    Returns:
+        Cross-entropy on expert rows, cross-entropy on own rows and weighted penalty, [3, learners].
+    """
+    mixed = (alpha[..., None] * expert + (1.0 - alpha[..., None]) * own).requires_grad_()
+    (slope,) = torch.autograd.grad(logits(net, mixed).sum(), mixed, create_graph=True)
+    rows = (
+        _cross_entropy(logits(net, expert), 1.0),
+        _cross_entropy(logits(net, own), 0.0),
+        weight * (torch.linalg.vector_norm(slope, dim=-1) - 1.0) ** 2,
+    )
+    counts = (*takes_part, takes_part[0] & takes_part[1])
+    return torch.stack([(r * c).sum(dim=1) / c.sum(dim=1) for r, c in zip(rows, counts, strict=True)])
+
+
+def _cross_entropy(logit: Tensor, label: float) -> Tensor:
+    """-log of the probability that sigmoid(logit) gives to the label; same shape as logit."""
+    return binary_cross_entropy_with_logits(logit, torch.full_like(logit, label), reduction="none")
 
 
 def both_ways(

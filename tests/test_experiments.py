@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from snakemake.cli import parse_config
 
-from dm2.config import QMIXSettings, QuirkSettings, SettingsError
+from dm2.config import QuirkSettings, SettingsError
 from dm2.experiments import Matrix, Run, map_names, merge, n_agents, scale_names
 from dm2.training import ABSOLUTE_FACTOR
 
@@ -357,35 +357,6 @@ def test_experts_may_have_more_seeds_than_the_learners() -> None:
     assert {run for run in matrix.runs if run.condition == "ippo"} == {Run("3m", "ippo", seed) for seed in (7, 8, 9)}
     joint = matrix.demonstration_settings(Run("3m", "dm2_ippo_demo", 5))
     assert joint is not None and [run.seed for run in matrix.experts(joint)] == [7, 8, 9]
-
-
-def test_seeds_are_grouped_by_condition_and_map() -> None:
-    runs = {"3m": ["ippo", "qmix", "dm2_ippo_demo"], "8m": ["ippo", "qmix"]}
-    single = {"8m": ["open_loop"]}
-    matrix = load("smoke", runs=runs, single_seed_runs=single, seeds=[1, 2, 3], expert_seeds=[1], seeds_per_job=2)
-    groups = matrix.seed_groups(matrix.conditions_without_demonstrations)
-    assert {(group.seeds, group.conditions, group.map_names) for group in groups} == {
-        ((1, 2), ("ippo", "qmix"), ("3m", "8m")),
-        ((3,), ("ippo", "qmix"), ("3m", "8m")),
-        ((1,), ("open_loop",), ("8m",)),
-    }
-    planned = [
-        Run(name, condition, seed)
-        for conditions in (matrix.conditions_without_demonstrations, matrix.conditions_with_demonstrations)
-        for group in matrix.seed_groups(conditions)
-        for name in group.map_names
-        for condition in group.conditions
-        for seed in group.seeds
-    ]
-    assert sorted(planned) == sorted(matrix.runs)
-
-
-def test_a_gpu_is_refused_for_what_trains_on_the_cpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert load("paper", device="cuda").scale.device == "cuda"
-    monkeypatch.setattr(QMIXSettings, "trains_on_gpu", False)
-    assert "found device cuda for qmix, which trains on the CPU alone" in refused(device="cuda")
-    for device, conditions in {"cuda": ["ippo", "dm2_ippo_demo", "dm2_sil"], "auto": ["ippo", "qmix"]}.items():
-        assert load("smoke", runs={"3m": conditions}, device=device).scale.device == device
 
 
 def test_independent_experts_are_one_run_per_agent() -> None:

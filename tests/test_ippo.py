@@ -18,7 +18,6 @@ from dm2.ippo import (
     normalise_advantages,
     policy_objective,
     sample_actions,
-    update_together,
     value_loss,
 )
 from dm2.nets import forward
@@ -40,7 +39,7 @@ def play(ippo, first=0, seed=1, deaths=None):
 
 
 def update(ippo, *arguments):
-    return update_together([ippo], [ippo.batch(*arguments)])[0]
+    return ippo.update(ippo.batch(*arguments))
 
 
 def agent_rewards(episodes, seed=0):
@@ -136,13 +135,11 @@ def past_its_first_update(**quirks):
     return fresh
 
 
-@pytest.mark.parametrize("use_kernels", [True, False])
 @pytest.mark.parametrize("quirks", QUIRKS.values(), ids=QUIRKS)
 @pytest.mark.parametrize("deaths", [{1: 2}, {0: 8, 1: 3}, {}], ids=["one dies", "dead at the end", "nobody dies"])
-def test_update_equals_the_padded_computation(use_kernels, quirks, deaths):
+def test_update_equals_the_padded_computation(quirks, deaths):
     """Of episodes of 3 to 8 = T steps, so that L + 1 = T and L = T are among them."""
     ippo = past_its_first_update(**quirks)
-    ippo.use_kernels = use_kernels
     episodes = play(ippo, first=100, deaths=deaths)
     assert {7, 8} < set(episodes.lengths.tolist())
     found = differences(ippo, episodes)
@@ -181,7 +178,7 @@ def test_the_first_ratio_is_1_under_the_leak_too(absorbing_zeros):
     ippo = past_its_first_update(first_action_leak=True, absorbing_zeros=absorbing_zeros)
     episodes = play(ippo, first=50)
     batch = ippo.batch(episodes, agent_rewards(episodes))
-    _, objective = ippo.actor_gradient(ippo.actor, batch)
+    _, objective = ippo.actor_gradient(batch)
     surrogate = torch.stack([rows.advantages.mean() for rows in batch.actor_rows]).double()
     torch.testing.assert_close(objective[:, 0], surrogate, rtol=0, atol=1e-6)
     assert not objective[:, 2].any()

@@ -95,7 +95,5 @@ def test_parameters_of_another_network_are_refused_by_name():
 
 def test_inputs_are_observation_last_action_and_agent():
     obs = torch.tensor([[[0.5, 2.0]], [[3.0, 4.0]]])
-    inputs = build_inputs(obs, torch.tensor([[-1], [2]]), n_actions=3, n_agents=2)
+    inputs = build_inputs(obs, torch.tensor([[-1], [2]]), n_actions=3)
     assert inputs.tolist() == [[[0.5, 2.0, 0, 0, 0, 1, 0]], [[3.0, 4.0, 0, 0, 1, 0, 1]]]
-    teams = build_inputs(obs.repeat(2, 1, 1), torch.tensor([[-1], [2], [-1], [2]]), n_actions=3, n_agents=2)
-    assert torch.equal(teams, inputs.repeat(2, 1, 1))

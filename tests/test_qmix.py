@@ -15,6 +15,7 @@ from dm2 import qmix
 from dm2.config import QMIXSettings, QuirkSettings
 from dm2.qmix import (
     QMIX,
+    JointPolicy,
     Loss,
     QMIXPolicy,
     batch_loss,
@@ -26,7 +27,7 @@ from dm2.qmix import (
     td_targets,
 )
 from dm2.randomness import stream
-from dm2.replay import ReplayBatch, side_by_side
+from dm2.replay import ReplayBatch
 from dm2.rollout import Episodes, collect
 
 SPEC = FakeSpec()
@@ -180,29 +181,6 @@ def test_garbage_in_unused_places_changes_nothing():
     torch.testing.assert_close(loss_of(own, batch).td_loss, loss_of(own, spoilt).td_loss)
 
 
-def test_garbage_behind_a_teams_own_entries_changes_nothing():
-    teams = [filled(seed) for seed in (0, 1)]
-    teams[1].replay.add(play(teams[1].policy(), first=5))  # episodes of other lengths
-    batch = side_by_side([own.replay.sample(8, stream(0, "test")) for own in teams])
-    nowhere = ~batch.filled
-    assert nowhere.any() and not nowhere.all(1).any()
-    spoilt = dataclasses.replace(
-        batch,
-        reward=batch.reward.masked_fill(nowhere, 1e6),
-        actions=batch.actions.masked_fill(nowhere[..., None], 3),
-        played=batch.played.masked_fill(nowhere, 1),
-        following=batch.following.masked_fill(nowhere, 2),
-    )
-    online, target = (qmix.stacked([getattr(own, name) for own in teams]) for name in ("parameters", "target"))
-    results = []
-    for one in (batch, spoilt):
-        leaves = [value.requires_grad_() for value in online.values()]
-        loss = batch_loss(online, target, one, 0.99)
-        results.append([loss.td_loss, *torch.autograd.grad(loss.td_loss.sum(), leaves)])
-    for found, expected in zip(*results, strict=True):
-        torch.testing.assert_close(found, expected)
-
-
 def test_teams_act_at_once_as_each_does_alone():
     """One explores, one is nearly greedy, one is greedy."""
     teams = [learner(seed, epsilon_finish=0.0, epsilon_anneal_env_steps=100) for seed in (0, 1, 2)]
@@ -214,7 +192,7 @@ def test_teams_act_at_once_as_each_does_alone():
     avail_actions = torch.from_numpy(draws.random((6, 40, 4)) < 0.6)
     avail_actions[..., 1] = True
     hidden = torch.from_numpy(draws.random((6, 40, SMALL.hidden_size), dtype=np.float32))
-    joint = QMIX.joint_policy(teams)
+    joint = JointPolicy([own.policy() for own in teams])
     assert joint.initial_hidden(40)["hidden"].shape == hidden.shape
     together = joint.act(obs, last_actions, avail_actions, {"hidden": hidden}, uniform)
     for n, own in enumerate(teams):
@@ -224,16 +202,6 @@ def test_teams_act_at_once_as_each_does_alone():
         assert torch.equal(together.actions[agents], alone.actions)
         torch.testing.assert_close(together.hidden["hidden"][agents], alone.hidden["hidden"], rtol=1e-5, atol=1e-6)
         assert torch.equal(alone.actions, own.greedy_policy().act(*parts).actions) == (n == 2)
-
-
-def test_only_teams_with_a_full_batch_take_a_step():
-    """One goes on from a checkpoint, the other has just begun."""
-    ahead, behind = learner(1, batch_episodes=16), learner(2, batch_episodes=16)
-    ahead.learn(play(ahead.policy()))
-    for own in (ahead, behind):
-        own.use_kernels = False
-    metrics = QMIX.learn_together([ahead, behind], [play(own.policy(), 8) for own in (ahead, behind)])
-    assert ["td_loss" in found for found in metrics] == [True, False]
 
 
 def test_rmsprop_equals_torchs():

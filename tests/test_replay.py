@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dm2.randomness import stream
-from dm2.replay import Replay, StoredEpisode, pack, side_by_side
+from dm2.replay import Replay, StoredEpisode, pack
 from dm2.rollout import Episodes
 
 
@@ -56,28 +56,6 @@ def test_packing_is_the_longest_first_step_by_step():
     assert batch.last_actions.tolist() == [[-1, -1]] * 3 + [[0, 1], [0, 1], [1, 2], [1, 2]]
     assert batch.avail_actions[-1].tolist() == [[False, True, False]] * 2
     assert batch.avail_actions[:-1].all()
-
-
-def test_batches_side_by_side_are_each_teams_own():
-    """The first team has fewer episodes at a step, the second fewer steps."""
-    blocks = episodes([1, 4, 2], [False, False, True]), episodes([2, 2, 2], first_tag=50)
-    batches = [pack([StoredEpisode(block, number) for number in range(3)]) for block in blocks]
-    joint = side_by_side(batches)
-    assert [batch.counts.tolist() for batch in batches] == [[3, 2, 2, 1], [3, 3]]
-    assert joint.counts.tolist() == [3, 3, 2, 1]
-    assert joint.filled.sum(1).tolist() == [7, 6]
-    for n, own in enumerate(batches):
-        counted = joint.filled[n]
-        assert torch.equal(joint.obs[n, joint.played[n, counted]], own.obs[own.played])
-        following = joint.following[n, counted][own.continues]
-        for name in ("obs", "last_actions", "avail_actions", "state"):
-            values = getattr(joint, name)
-            assert torch.equal(values[n, following], getattr(own, name)[own.following[own.continues]]), name
-            assert torch.equal(joint.take(values, joint.played)[n, counted], own.take(getattr(own, name), own.played))
-        for name in ("actions", "reward", "continues"):
-            assert torch.equal(getattr(joint, name)[n, counted], getattr(own, name)), name
-        spoilt = joint.reward.masked_fill(~joint.filled, torch.nan)
-        torch.testing.assert_close(joint.mean(spoilt)[n], own.mean(own.reward))
 
 
 def test_the_final_observation_of_a_decided_battle_is_not_used():

@@ -9,6 +9,7 @@ import torch
 from fake_env import FakeEnv, FakeSpec
 
 from dm2.config import QuirkSettings, RMAPPOSettings
+from dm2.ippo import policy_objective, value_loss
 from dm2.nets import build_inputs, fold, normalise
 from dm2.rmappo import RMAPPO, ValueNorm, alive_steps, critic_inputs, same_input
 from dm2.rollout import ActResult, Episodes, collect
@@ -82,7 +83,7 @@ class Recording:
 def test_chunks_start_from_the_states_of_the_play():
     own = learner()
     episodes = play(Recording(own.policy()))
-    inputs = normalise(build_inputs(episodes.obs, episodes.last_actions, SPEC.n_actions, SPEC.n_agents)).flatten(0, 1)
+    inputs = normalise(build_inputs(episodes.obs, episodes.last_actions, SPEC.n_actions)).flatten(0, 1)
     hidden = episodes.extras["hidden"].flatten(0, 1)
     for block in own.training_blocks(episodes)[0]:
         for n in range(int(block.counts[0])):
@@ -148,14 +149,36 @@ def test_advantages_by_hand():
                 assert float(advantages[agent, row]) == pytest.approx(expected - value, abs=1e-4)
 
 
-def test_kernels_equal_automatic_differentiation():
-    by_hand, plain = learner(), learner()
-    plain.use_kernels = False
-    episodes = play(by_hand.policy())
-    metrics = [own.update(episodes) for own in (by_hand, plain)]
-    assert metrics[0] == pytest.approx(metrics[1], rel=1e-3, abs=1e-4)
-    for name in ("actor", "critic"):
-        torch.testing.assert_close(getattr(by_hand, name), getattr(plain, name), rtol=1e-2, atol=2e-4)
+def test_gradients_equal_automatic_differentiation():
+    own, generator = learner(clip_epsilon=0.05), torch.Generator().manual_seed(0)
+    actor_blocks, critic_blocks = own.training_blocks(play(own.policy()))
+    own.value_norm.update(torch.cat([block.data[1] for block in critic_blocks]))
+    for flat in (own.actor, own.critic):  # away from the old policy, so that ratios and values are clipped
+        flat += 0.05 * torch.randn(flat.shape, generator=generator)
+    clip, rows = (
+        own.settings.clip_epsilon,
+        [sum(block.rows for block in blocks) for blocks in (actor_blocks, critic_blocks)],
+    )
+    actor, critic = (flat.clone().requires_grad_() for flat in (own.actor, own.critic))
+    sums, losses = torch.zeros(3), torch.zeros(())
+    for block in actor_blocks:
+        logits, _ = forward_block(fold(actor, own.actor_shape), block)
+        sums = sums + torch.stack([value.sum() for value in policy_objective(logits, *block.data, clip)])
+    for block in critic_blocks:
+        values, _ = forward_block(fold(critic, own.critic_shape), block)
+        targets = own.value_norm.normalise(block.data[1])
+        losses = losses + value_loss(values[:, 0], block.data[0], targets, clip, SMALL.huber_delta, False).sum()
+    surrogate, entropy, clipped = sums / rows[0]
+    metrics, gradient = own._actor_gradient(actor_blocks)
+    told = dict(zip(("policy_loss", "entropy", "clip_fraction"), [-surrogate, entropy, clipped], strict=True))
+    assert metrics == pytest.approx({name: float(value.detach()) for name, value in told.items()}, rel=1e-4)
+    assert 0.1 < metrics["clip_fraction"] < 0.9
+    policy_loss = -surrogate - SMALL.entropy_coefficient * entropy
+    torch.testing.assert_close(gradient, torch.autograd.grad(policy_loss, actor)[0], rtol=1e-3, atol=2e-5)
+    mean_loss, gradient = own._critic_gradient(critic_blocks)
+    assert mean_loss == pytest.approx(float(losses.detach()) / rows[1], rel=1e-4)
+    (expected,) = torch.autograd.grad(SMALL.value_loss_coefficient * losses / rows[1], critic)
+    torch.testing.assert_close(gradient, expected, rtol=1e-3, atol=2e-5)
 
 
 def test_an_update_waits_for_enough_steps():

@@ -56,4 +56,5 @@ def test_targets_named_exist_in_the_plan(tmp_path: Path) -> None:
 def test_a_figure_alone_plans_its_runs_and_no_other_figure(tmp_path: Path) -> None:
     done = snakemake(tmp_path, "--dry-run", "--quiet", "rules", "--config", "scale=smoke", "figures=[bc_pretrain]")
     jobs = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout, flags=re.MULTILINE))
-    assert (jobs["train_expert"], jobs["train_dm2"], jobs["draw_figure"]) == ("3", "2", "1")
+    expected = {"train_without_demonstrations": "3", "train_from_demonstrations": "2", "draw_figure": "1"}
+    assert expected.items() <= jobs.items()

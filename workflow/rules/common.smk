@@ -52,7 +52,6 @@ except SettingsError as error:
 SCALE = MATRIX.scale.scale
 PERCENTS = [f"{percent:03d}" for percent in MATRIX.policy_percents]
 BATTLES = [f"results/{SCALE}/battles"] if MATRIX.scale.backend == "simulator" else []
-FIRST_SEED = {(run.map_name, run.condition): run.seed for run in reversed(MATRIX.runs)}
 FIGURES = [figure for figure in MATRIX.figures if MATRIX.figure_maps(figure)]
 
 
@@ -81,9 +80,8 @@ def hold_files():
 
 
 def run_of(wildcards):
-    """The run that the wildcards name; the first seed's, for jobs that train several."""
-    seed = wildcards.get("seed", FIRST_SEED[wildcards.map_name, wildcards.condition])
-    return Run(wildcards.map_name, wildcards.condition, int(seed))
+    """The run that the wildcards name."""
+    return Run(wildcards.map_name, wildcards.condition, int(wildcards.seed))
 
 
 def settings_of(wildcards):
@@ -117,35 +115,10 @@ def growing(amount):
     return lambda wildcards, attempt: amount * attempt
 
 
-def training_minutes(wildcards, input, attempt):
+def training_minutes(wildcards, attempt):
     """Wall time to ask a cluster for; a run that needs more goes on from its checkpoint at the next attempt."""
-    env_steps = len(input.settings) * settings_of(wildcards).env_steps
+    env_steps = settings_of(wildcards).env_steps
     return attempt * (30 + env_steps // SLOWEST_ENV_STEPS_PER_MINUTE)
-
-
-def training_jobs(rule_name, conditions):
-    """The rules that train conditions, as name, seeds and where they hold.
-
-    A rule's outputs share its wildcards, so jobs of several seeds are rules with the seeds written out.
-    """
-    if MATRIX.scale.seeds_per_job == 1:
-        maps = tuple(dict.fromkeys(run.map_name for run in MATRIX.runs))
-        return [(rule_name, ("{seed}",), conditions, maps)]
-    groups = MATRIX.seed_groups(conditions)
-    return [
-        (f"{rule_name}_{number}", group.seeds, group.conditions, group.map_names)
-        for number, group in enumerate(groups, start=1)
-    ]
-
-
-def run_options(wildcards, input, output):
-    """Options of `dm2 train`, one pair per seed."""
-    folders = [Path(record).parent for record in output.record]
-    return [
-        option
-        for settings, folder in zip(input.settings, folders)
-        for option in ("--settings", settings, "--run-directory", folder)
-    ]
 
 
 def demonstrations_of(wildcards):

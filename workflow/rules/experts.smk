@@ -20,54 +20,31 @@ rule write_run_settings:
         "python -m dm2.scripts.write_settings --kind run --settings {params.settings:q} --output {output:q} > {log:q} 2>&1"
 
 
-for name, seeds, conditions, map_names in training_jobs(
-    "train_expert", MATRIX.conditions_without_demonstrations
-):
-
-    rule:
-        name:
-            name
-        input:
-            settings=expand(
-                "results/{{scale}}/runs/{{map_name}}/{{condition}}/seed-{seed}/settings.yaml",
-                seed=seeds,
-            ),
-        output:
-            metrics=expand(
-                "results/{{scale}}/runs/{{map_name}}/{{condition}}/seed-{seed}/metrics.csv",
-                seed=seeds,
-            ),
-            record=expand(
-                "results/{{scale}}/runs/{{map_name}}/{{condition}}/seed-{seed}/run.json",
-                seed=seeds,
-            ),
-            policies=expand(
-                "results/{{scale}}/runs/{{map_name}}/{{condition}}/seed-{seed}/policies/{percent}.safetensors",
-                seed=seeds,
-                percent=PERCENTS,
-            ),
-        log:
-            expand(
-                "results/{{scale}}/logs/train/{{map_name}}/{{condition}}/seed-{seeds}.log",
-                seeds="-".join(map(str, seeds)),
-            ),
-        benchmark:
-            expand(
-                "results/{{scale}}/benchmarks/train/{{map_name}}/{{condition}}/seed-{seeds}.tsv",
-                seeds="-".join(map(str, seeds)),
-            )[0]
-        wildcard_constraints:
-            condition=alternatives(conditions),
-            map_name=alternatives(map_names),
-        conda:
-            "../../environment.yml"
-        threads: 1
-        resources:
-            device=MATRIX.scale.device,
-            mem_mb=growing(3072 * len(seeds)),
-            runtime=training_minutes,
-        params:
-            runs=run_options,
-            code=training_code,
-        shell:
-            "exec python -m dm2.scripts.train {params.runs:q} --fresh-if-changed --device {resources.device} --threads {threads} > {log:q} 2>&1"
+rule train_without_demonstrations:
+    input:
+        settings="results/{scale}/runs/{map_name}/{condition}/seed-{seed}/settings.yaml",
+    output:
+        metrics="results/{scale}/runs/{map_name}/{condition}/seed-{seed}/metrics.csv",
+        record="results/{scale}/runs/{map_name}/{condition}/seed-{seed}/run.json",
+        policies=expand(
+            "results/{{scale}}/runs/{{map_name}}/{{condition}}/seed-{{seed}}/policies/{percent}.safetensors",
+            percent=PERCENTS,
+        ),
+    log:
+        "results/{scale}/logs/train/{map_name}/{condition}/seed-{seed}.log",
+    benchmark:
+        "results/{scale}/benchmarks/train/{map_name}/{condition}/seed-{seed}.tsv"
+    wildcard_constraints:
+        condition=alternatives(MATRIX.conditions_without_demonstrations),
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=growing(3072),
+        runtime=training_minutes,
+    params:
+        run_directory=subpath(output.record, parent=True),
+        demonstrations=[],
+        code=training_code,
+    shell:
+        "exec python -m dm2.scripts.train --settings {input.settings:q} --run-directory {params.run_directory:q} {params.demonstrations:q} --fresh-if-changed --threads {threads} > {log:q} 2>&1"
