@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from dm2 import products
-from dm2.errors import UserError
+from dm2.core.errors import UserError
+from dm2.nets import products
 
 aten = torch.ops.aten
 
@@ -35,7 +35,7 @@ def _of_added_product(_: torch.Size, left: torch.Size, right: torch.Size, **__: 
 
 
 def best_rate(m: int, k: int, n: int, repeats: int = 9) -> float:
-    """Rate of float32 products [m, k] by [k, n] by the fastest library of `dm2.products`, see `rate`."""
+    """Rate of float32 products [m, k] by [k, n] by the fastest library of `dm2.nets.products`, see `rate`."""
     rates = []
     for name in ("torch", "numpy"):
         try:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dm2.plotting import figure_settings
+from dm2.analysis.plotting import figure_settings
 
 KIB_PER_MIB = 1024
 WHAT = ["backend", "map_name", "condition"]
@@ -103,7 +103,7 @@ def draw(samples: pd.DataFrame, path: Path) -> None:
     """Memory against the env steps of the last evaluation before."""
     from matplotlib.figure import Figure
 
-    from dm2.results import engine_name
+    from dm2.analysis.tables import engine_name
 
     backend, map_name, condition = samples[WHAT].iloc[0]
     figure = Figure(figsize=(6, 3), layout="constrained")

@@ -6,19 +6,16 @@ Each part runs in a process of its own, so that its peak memory is its own. Figu
 steps per second of wall time and of processor time; only the first tells what a user gets, the second helps on a
 machine that does something else at the same time.
 
-simulator: 1, 32, 256 and 2,048 battles, random available actions, observations and availability included, on one
-thread and on two in turn; the ratio of the two is the median over pairs of laps.
-smax: the same play in SMAX of the package jaxmarl, as many battles, on all cores; skipped where the package is not.
-learners: one thread, alone and two runs side by side (their rates added up); collecting, learning and a share of the
-evaluations (one per 50,000 env steps, as in the paper), and which share of the processor time each of them takes.
-Operations are those of matrix products, 2 m k n each, counted while the learner learns (benchmarks/matrix_products.py);
-matrix_share is their rate over that of products of 1,024 by 1,024 matrices by the fastest library of dm2/products.py,
-all per second of one process's processor time: what is left to 1 is spent on anything but products, or on products too
-small to be fast.
-startup: seconds from the command to its end, of `dm2 --help` and, at scale paper, of reading the Snakefile and of a dry
-run.
-Every learner starts from a team that was trained for `--warm-up` env steps, because untrained teams die sooner, and
-what is dead costs less.
+simulator: 1, 32, 256 and 2,048 battles, random available actions, observations and availability included, on one thread
+and on two in turn; the ratio of the two is the median over pairs of laps. smax: the same play in SMAX of the package
+jaxmarl, as many battles, on all cores; skipped where the package is not. learners: one thread, alone and two runs side
+by side (their rates added up); collecting, learning and a share of the evaluations (one per 50,000 env steps, as in the
+paper), and which share of the processor time each of them takes. Operations are those of matrix products, 2 m k n each,
+counted while the learner learns (benchmarks/matrix_products.py); matrix_share is their rate over that of products of
+1,024 by 1,024 matrices by the fastest library of dm2/nets/products.py, all per second of one process's processor time:
+what is left to 1 is spent on anything but products, or on products too small to be fast. startup: seconds from the
+command to its end, of `dm2 --help` and, at scale paper, of reading the Snakefile and of a dry run. Every learner starts
+from a team that was trained for `--warm-up` env steps, because untrained teams die sooner, and what is dead costs less.
 """
 
 from __future__ import annotations
@@ -107,7 +104,7 @@ def measured_together(part: str, map_name: str, arguments: argparse.Namespace, r
 
 def measure(part: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """The rows of one part."""
-    from dm2.provenance import cpu_model, peak_memory_bytes
+    from dm2.training.provenance import cpu_model, peak_memory_bytes
 
     map_name = arguments.map_names[0]
     if part == "simulator":
@@ -153,7 +150,7 @@ def measure_startup(repeats: int) -> list[dict[str, Any]]:
 
 def measure_simulator(map_name: str, n_battles: int) -> list[dict[str, Any]]:
     """Random play on one thread and on two."""
-    from dm2.backends import make_env
+    from dm2.backends.make_env import make_env
 
     draw, steps = uniform_actions(), SIMULATOR_ENV_STEPS // max(256, n_battles)
     envs = [make_env("simulator", map_name, n_battles, SEED, n_threads=n, autoreset=True) for n in (1, 2)]
@@ -208,12 +205,12 @@ def measure_learner(condition: str, map_name: str, arguments: argparse.Namespace
     import torch
     from matrix_products import best_rate, counted
 
-    from dm2.backends import env_spec, make_env
-    from dm2.demonstrations import sample_demonstrations
-    from dm2.evaluation import evaluate
-    from dm2.experiments import Matrix, Run
-    from dm2.memory import keep_freed_memory
-    from dm2.training import Learner, build_learner
+    from dm2.backends.make_env import env_spec, make_env
+    from dm2.learners.interface import Learner, build_learner
+    from dm2.play.demonstrations import sample_demonstrations
+    from dm2.play.evaluation import evaluate
+    from dm2.settings.matrix import Matrix, Run
+    from dm2.training.memory import keep_freed_memory
 
     torch.set_num_threads(1)
     keep_freed_memory()
@@ -273,9 +270,9 @@ def play(learner: Any, settings: Any, env_steps: int, first_episode: int, spent:
         first_episode: number of the first battle.
         spent: processor seconds of "rollout" and "update", added to if given.
     """
-    from dm2.backends import make_env
-    from dm2.randomness import stream
-    from dm2.rollout import collect
+    from dm2.backends.make_env import make_env
+    from dm2.core.randomness import stream
+    from dm2.play.rollout import collect
 
     battles, played, episode = learner.episodes_per_update, 0, first_episode
     env = make_env("simulator", settings.map_name, battles, settings.seed)

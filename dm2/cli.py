@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from dm2 import __version__
-from dm2.errors import report_errors
+from dm2.core.errors import report_errors
 from dm2.scripts import (
     aggregate_demonstrations,
     aggregate_runs,

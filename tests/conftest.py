@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from dm2 import products
-from dm2.errors import UserError
+from dm2.core.errors import UserError
+from dm2.nets import products
 
 OPT_IN = {
     "starcraft": "run the tests that need StarCraft II",

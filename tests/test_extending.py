@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import torch
 
-from dm2.rollout import Episodes
+from dm2.play.rollout import Episodes
 
 REPOSITORY = Path(__file__).parents[1]
 COPIED = ("dm2", "config", "workflow", "benchmarks", "results/quick", "results/paper")
@@ -114,8 +114,11 @@ def test_the_new_algorithm_is_trained_and_evaluated(outputs: dict[str, str], pro
 
 
 def test_an_addition_is_made_in_one_place_and_a_file_of_its_own() -> None:
-    """Of the package's code the page changes the list of algorithms alone."""
-    assert {step["file"] for step in STEP.finditer(PAGE) if str(step["file"]).endswith(".py")} == {"dm2/config.py"}
+    """Of the package's code the page changes the settings alone."""
+    assert {step["file"] for step in STEP.finditer(PAGE) if str(step["file"]).endswith(".py")} == {
+        "dm2/settings/learners.py",
+        "dm2/settings/run.py",
+    }
 
 
 def episodes(actions: list[int], reward: list[float], lengths: list[int]) -> Episodes:
@@ -138,7 +141,7 @@ def episodes(actions: list[int], reward: list[float], lengths: list[int]) -> Epi
 
 
 def test_the_new_algorithm_is_what_its_head_says(outputs: dict[str, str], project: Path) -> None:
-    reinforce = runpy.run_path(str(project / "dm2" / "reinforce.py"))
+    reinforce = runpy.run_path(str(project / "dm2" / "learners" / "reinforce.py"))
     gains = reinforce["returns_to_go"](episodes([0, 0, 0, 0], [0.0, 1.0, 1.0, 4.0], [2, 2]), 0.5)
     assert gains.tolist() == [0.5, 1.0, 3.0, 4.0]
     settings = SimpleNamespace(gamma=1.0, learning_rate=1.0)

@@ -11,7 +11,7 @@ from hashlib import blake2b
 
 import numpy as np
 
-from dm2.randomness import stream
+from dm2.core.randomness import stream
 
 N_NUMBERS = 2**63
 

@@ -29,7 +29,7 @@ from gymnasium.vector.utils import batch_space
 
 from dm2.adapters.actions import whole_actions
 from dm2.adapters.gymnasium_registry import register_maps
-from dm2.battle import BattleEnv
+from dm2.battle.env import BattleEnv
 from dm2.battle.rules_of_smac import MOVE_FEATURES, VISIBLE, FeatureSizes
 
 Observation = dict[str, np.ndarray]

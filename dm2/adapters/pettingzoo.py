@@ -21,8 +21,8 @@ from gymnasium import spaces
 from pettingzoo import ParallelEnv
 
 from dm2.adapters.actions import whole_actions
-from dm2.backends import make_env
-from dm2.battle import BattleEnv
+from dm2.backends.make_env import make_env
+from dm2.battle.env import BattleEnv
 
 RENDER_MODES = ["rgb_array"]
 
@@ -70,7 +70,7 @@ class BattleParallelEnv(ParallelEnv[str, Observation, int]):
 
         Args:
             map_name: a SMAC map.
-            backend: one of dm2.backends.BACKENDS.
+            backend: one of dm2.settings.run.BACKENDS.
             render_mode: "rgb_array" for pictures of the simulator, or None.
             seed: of the battles until `reset` names another; drawn if None.
             max_cycles: env steps after which a battle is truncated, if the map's episode limit does not come first.
@@ -179,7 +179,7 @@ class BattleParallelEnv(ParallelEnv[str, Observation, int]):
         if self.render_mode is None:
             gymnasium.logger.warn("render() shows nothing: the environment was built without render_mode='rgb_array'")
             return None
-        from dm2.watch import draw_moment
+        from dm2.viewer.watch import draw_moment
 
         assert isinstance(self._env, BattleEnv)
         return draw_moment(self._env)

@@ -30,7 +30,7 @@ from dm2.adapters.actions import whole_actions
 from dm2.adapters.battle_sequence import BattleSequence
 from dm2.adapters.smac_maps import allied_types, get_map_params
 from dm2.adapters.smac_units import Frame, Unit, UnitTypes
-from dm2.battle import BattleEnv
+from dm2.battle.env import BattleEnv
 from dm2.battle.rules_of_smac import (
     ATTACK_DISTANCE,
     DISTANCE,
@@ -734,7 +734,7 @@ class StarCraft2Env(MultiAgentEnv):
         """
         if mode != "rgb_array":
             raise NotImplementedError(f"render: found {mode!r}, expected 'rgb_array': the simulator opens no window")
-        from dm2.watch import draw_moment
+        from dm2.viewer.watch import draw_moment
 
         return draw_moment(self._env)
 
@@ -754,8 +754,8 @@ class StarCraft2Env(MultiAgentEnv):
             )
         if self._frame is None or self._env.active[0]:
             raise RuntimeError("save_replay: found no battle that has ended, expected one: play the battle to its end")
-        from dm2.recording import RecordedBattle, Recording
-        from dm2.watch import write_viewer
+        from dm2.viewer.recording import RecordedBattle, Recording
+        from dm2.viewer.watch import write_viewer
 
         battles, steps = self._battles, np.stack(self._battles.actions).tolist()
         recording = Recording(

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from dm2.config import SettingsError, did_you_mean
-from dm2.maps import Map, map_data, unit_data
+from dm2.settings.base import SettingsError, did_you_mean
+from dm2.settings.maps import Map, map_data, unit_data
 
 FIRST_ALLIED_TYPE = 2000  # ours: the real ones differ between builds of the game
 FIRST_OTHER_TYPE = 3000  # of enemies that StarCraft II does not know

@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from dm2.errors import UserError
+from dm2.core.errors import UserError
 
 EXECUTABLE = "SC2_x64"
 MAP_FOLDER = Path("Maps", "SMAC_Maps")

@@ -16,7 +16,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from types import ModuleType
 
-from dm2.errors import UserError
+from dm2.core.errors import UserError
 
 PACKAGE = "s2clientprotocol"
 FIRST_MAJOR_THAT_REFUSES = 4

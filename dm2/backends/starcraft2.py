@@ -1,4 +1,4 @@
-"""StarCraft II behind dm2.backends.BatchedEnv: oxwhirl/smac, one process and one game per battle.
+"""StarCraft II behind dm2.core.interface.BatchedEnv: oxwhirl/smac, one process and one game per battle.
 
 What differs from the simulator:
 
@@ -8,7 +8,7 @@ What differs from the simulator:
 - A battle whose game dies ends there: truncated, reward 0, observations as they were. The game is started again for
   the next reset; after MAX_FAILURES in a row without a battle played to its end, the env gives up.
 - A game takes a process and much memory, so there are as many as threads are asked for, and more episodes are played
-  in waves (dm2.rollout.collect). Their number decides which game plays which episode, so it may change results.
+  in waves (dm2.play.rollout.collect). Their number decides which game plays which episode, so it may change results.
 - Rewards are SMAC's own, so regeneration_pays cannot be switched off; there is no autoreset.
 """
 
@@ -25,11 +25,11 @@ from functools import cache
 
 import numpy as np
 
-from dm2.backends import EnvSpec, check_actions
 from dm2.backends.installation import game_builds, is_stand_in, require_installation
 from dm2.backends.starcraft2_worker import DIFFICULTY, RESET, Played, import_smac, serve
-from dm2.errors import UserError
-from dm2.randomness import stream
+from dm2.core.errors import UserError
+from dm2.core.interface import EnvSpec, check_actions
+from dm2.core.randomness import stream
 
 MAX_FAILURES = 3
 ANSWER_SECONDS = 300.0  # pysc2 itself waits up to two minutes for the game
@@ -77,7 +77,7 @@ def _engine(map_name: str) -> str:
     """What plays, as results name it."""
     if not is_stand_in():
         return f"StarCraft II (build {game_builds()[-1]}, difficulty {DIFFICULTY})"
-    from dm2.battle import simulator_spec
+    from dm2.battle.env import simulator_spec
 
     return f"{simulator_spec(map_name).backend} behind SMAC"
 
@@ -168,7 +168,7 @@ def _close(games: list[Game]) -> None:
 
 
 class StarCraft2Battles:
-    """E games of StarCraft II on one map; see dm2.backends.BatchedEnv for the buffers and this module for the rest."""
+    """E games of StarCraft II on one map; the buffers are those of dm2.core.interface.BatchedEnv."""
 
     def __init__(self, map_name: str, n_battles: int, seed: int) -> None:
         """Look at what is installed; the first `reset` starts the games.

@@ -13,14 +13,11 @@ import threading
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from dm2.backends.protobuf_loader import load_s2clientprotocol
-
-if TYPE_CHECKING:
-    from dm2.adapters.smac import MultiAgentEnv
 
 DIFFICULTY = "7"  # VeryHard, as in the SMAC and DM² papers
 GAME_LOOPS_PER_STEP = 8
@@ -78,12 +75,12 @@ def serve(connection: Connection, map_name: str, seed: int, log: str) -> None:
         env.close()
 
 
-def _started(env: MultiAgentEnv) -> Played:
+def _started(env: Any) -> Played:
     env.reset()
     return _played(env)
 
 
-def _stepped(env: MultiAgentEnv, actions: np.ndarray) -> Played | None:
+def _stepped(env: Any, actions: np.ndarray) -> Played | None:
     reward, ended, info = env.step(actions.tolist())
     if "battle_won" not in info:  # SMAC's way to say that the game died and was started again
         return None
@@ -98,7 +95,7 @@ def _stepped(env: MultiAgentEnv, actions: np.ndarray) -> Played | None:
     )
 
 
-def _played(env: MultiAgentEnv, **outcome: Any) -> Played:
+def _played(env: Any, **outcome: Any) -> Played:
     return Played(
         obs=np.asarray(env.get_obs(), dtype=np.float32),
         state=np.asarray(env.get_state(), dtype=np.float32),

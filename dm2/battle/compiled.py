@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dm2.jit import njit
+from dm2.core.jit import njit
 
 _FLAGS: dict[str, Any] = {"_nrt": False, "fastmath": {"nsz", "arcp", "contract", "afn"}, "error_model": "numpy"}
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from dm2.backends import EnvSpec, check_actions
 from dm2.battle import kernel
 from dm2.battle.records import Battles, Options, World, allocate
 from dm2.battle.rules_of_smac import FIRST_ATTACK, MOVE_FEATURES, FeatureSizes
 from dm2.battle.scenario import load_scenario
+from dm2.core.interface import EnvSpec, check_actions
 
 SIMULATOR_VERSION = "7"  # raised whenever a battle would go, or be seen, differently
 
@@ -46,7 +46,7 @@ def simulator_spec(map_name: str) -> EnvSpec:
 
 
 class BattleEnv:
-    """E battles on one map; see dm2.backends.BatchedEnv for the buffers.
+    """E battles on one map; see dm2.core.interface.BatchedEnv for the buffers.
 
     With `autoreset`, a battle that ends starts its next one within the same step: reward, battle_won, terminated,
     truncated and the counts of the dead tell of the one that ended; obs, state and avail_actions are those of the new

@@ -219,7 +219,7 @@ class Options(NamedTuple):
     """How battles are run, beyond the scenario."""
 
     seed: int
-    regeneration_pays: bool  # see dm2.backends.make_env
+    regeneration_pays: bool  # see dm2.backends.make_env.make_env
     autoreset: bool
 
 

@@ -1,4 +1,5 @@
-"""Scenarios: units, maps (`dm2.maps`) and mechanics as validated data, compiled to the arrays that the kernel reads.
+"""Scenarios: units, maps (`dm2.settings.maps`) and mechanics as validated data, compiled to the arrays that the kernel
+reads.
 
 The data files are `dm2/battle/data/{units,maps,mechanics}.yaml`; adding a unit or a map means adding an entry there.
 """
@@ -16,8 +17,8 @@ from dm2.battle.creation import create_sides
 from dm2.battle.paths import next_turns
 from dm2.battle.records import ARM, CLIFF, CLOSED, KIND, RULES, WALKABLE, World
 from dm2.battle.rules_of_smac import max_reward
-from dm2.config import Settings, SettingsError, did_you_mean
-from dm2.maps import (
+from dm2.settings.base import Settings, SettingsError, did_you_mean
+from dm2.settings.maps import (
     DATA,
     Arena,
     Map,

@@ -15,7 +15,7 @@ def main(
     output: options.Output,
 ) -> None:
     """Gather win rate and return of the demonstrations that runs learn from."""
-    from dm2.results import demonstration_table, write_table
+    from dm2.analysis.tables import demonstration_table, write_table
 
     write_table(demonstration_table(run_directories), output)
 

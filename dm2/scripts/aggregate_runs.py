@@ -16,7 +16,7 @@ def main(
     summary: Annotated[Path, typer.Option(help="Table to write: one row per map and condition.", dir_okay=False)],
 ) -> None:
     """Gather the metrics of finished runs of one scale into two tables; says where seeds have unequal lengths."""
-    from dm2.results import cut_short, learning_curves, summarise, write_table
+    from dm2.analysis.tables import cut_short, learning_curves, summarise, write_table
 
     table = learning_curves(run_directories)
     summarised = summarise(table)

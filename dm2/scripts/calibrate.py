@@ -40,14 +40,14 @@ def main(
     ),
 ) -> None:
     """Set random, passive, walking, heuristic and trained teams and duels beside what is known of them."""
-    from dm2 import win_rates
-    from dm2.backends import env_spec
-    from dm2.battle.duels import measure
-    from dm2.calibration import assumptions, beside_logs, nearness, walk
-    from dm2.figures import save
-    from dm2.markdown import markdown_table
-    from dm2.results import CURVES, PAPER_CURVES, PAPER_DEMONSTRATIONS, PAPER_ENDS, engine_name, read_table
-    from dm2.storage import atomic_write
+    from dm2.analysis.curve_figures import save
+    from dm2.analysis.markdown import markdown_table
+    from dm2.analysis.tables import CURVES, PAPER_CURVES, PAPER_DEMONSTRATIONS, PAPER_ENDS, engine_name, read_table
+    from dm2.backends.make_env import env_spec
+    from dm2.calibration import win_rates
+    from dm2.calibration.duels import measure
+    from dm2.calibration.logs import assumptions, beside_logs, nearness, walk
+    from dm2.core.files import atomic_write
 
     learned, paper = read_table(curves, CURVES), read_table(paper_curves, PAPER_CURVES)
     teams = [win_rates.scripted(scripted_battles, seed), win_rates.trained(learned, paper)]

@@ -10,10 +10,10 @@ import typer
 from dm2.scripts import options
 
 if TYPE_CHECKING:
-    from dm2.backends import EnvSpec
-    from dm2.config import RunSettings
-    from dm2.demonstrations import Demonstrations
-    from dm2.training import Learner
+    from dm2.core.interface import EnvSpec
+    from dm2.learners.interface import Learner
+    from dm2.play.demonstrations import Demonstrations
+    from dm2.settings.run import RunSettings
 
 MAP_NAME, SEED = "3m", 0
 
@@ -23,8 +23,8 @@ def main(
     config_folder: options.ConfigFolder = Path("config"),
 ) -> None:
     """Let every condition of a scale learn twice from a handful of battles, which compiles every kernel."""
-    from dm2.backends import env_spec
-    from dm2.experiments import Matrix, Run
+    from dm2.backends.make_env import env_spec
+    from dm2.settings.matrix import Matrix, Run
 
     matrix, spec = Matrix.load(config_folder, {"scale": scale}), env_spec("simulator", MAP_NAME)
     conditions = matrix.scale.runs[MAP_NAME]
@@ -40,11 +40,11 @@ def main(
 def _learn_twice(settings: RunSettings, spec: EnvSpec, demonstrations: Demonstrations | None) -> Learner:
     import numpy as np
 
-    from dm2.backends import make_env
-    from dm2.evaluation import evaluate
-    from dm2.randomness import stream
-    from dm2.rollout import collect
-    from dm2.training import build_learner
+    from dm2.backends.make_env import make_env
+    from dm2.core.randomness import stream
+    from dm2.learners.interface import build_learner
+    from dm2.play.evaluation import evaluate
+    from dm2.play.rollout import collect
 
     learner = build_learner(settings, spec, demonstrations)
     battles = learner.episodes_per_update
@@ -58,8 +58,8 @@ def _learn_twice(settings: RunSettings, spec: EnvSpec, demonstrations: Demonstra
 
 
 def _demonstrations(expert: Learner, spec: EnvSpec, settings: RunSettings) -> Demonstrations:
-    from dm2.backends import make_env
-    from dm2.demonstrations import sample_demonstrations
+    from dm2.backends.make_env import make_env
+    from dm2.play.demonstrations import sample_demonstrations
 
     assert settings.demonstrations is not None
     return sample_demonstrations(

@@ -43,7 +43,7 @@ def simulator() -> Finding:
     try:
         import numpy as np
 
-        from dm2.backends import make_env
+        from dm2.backends.make_env import make_env
 
         env = make_env("simulator", "3m", 1, 0)
         env.reset()
@@ -55,8 +55,8 @@ def simulator() -> Finding:
 
 def machine_code() -> Finding:
     """Where compiled kernels are kept; without such a place all works, but starts slowly."""
-    from dm2 import jit
     from dm2.backends.installation import Finding
+    from dm2.core import jit
 
     place = jit.writable_place()
     if place is not None:
@@ -68,8 +68,8 @@ def machine_code() -> Finding:
 def multiplies() -> Finding:
     """Which library multiplies matrices."""
     from dm2.backends.installation import Finding
-    from dm2.errors import UserError
-    from dm2.products import library
+    from dm2.core.errors import UserError
+    from dm2.nets.products import library
 
     try:
         chosen = library()

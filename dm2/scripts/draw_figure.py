@@ -21,10 +21,10 @@ def main(
     config_folder: options.ConfigFolder = Path("config"),
 ) -> None:
     """Draw one figure: STEM.pdf, STEM.png and STEM.csv, the numbers that are drawn."""
-    from dm2.experiments import Matrix
-    from dm2.figures import describe, make_figure
-    from dm2.interval_figures import make_interval_figure
-    from dm2.results import CURVES, DEMONSTRATIONS, PAPER_CURVES, read_table
+    from dm2.analysis.curve_figures import describe, make_figure
+    from dm2.analysis.interval_figures import make_interval_figure
+    from dm2.analysis.tables import CURVES, DEMONSTRATIONS, PAPER_CURVES, read_table
+    from dm2.settings.matrix import Matrix
 
     matrix = Matrix.load(config_folder, json.loads(configuration))
     description, settings = describe(matrix, figure), matrix.figures[figure]

@@ -18,8 +18,9 @@ def main(
     config_folder: options.ConfigFolder = Path("config"),
 ) -> None:
     """Draw every figure of the scales that have tables; takes seconds, trains nothing, leaves the tables alone."""
-    from dm2.config import SettingsError
-    from dm2.experiments import Matrix, check_name, scale_names
+    from dm2.settings.base import SettingsError
+    from dm2.settings.files import check_name, scale_names
+    from dm2.settings.matrix import Matrix
 
     drawable = [scale for scale in scale_names(config_folder) if (results / scale / "learning_curves.csv").is_file()]
     if not drawable:

@@ -12,8 +12,8 @@ import typer
 from dm2.scripts import options
 
 if TYPE_CHECKING:
-    from dm2.backends import EnvSpec
-    from dm2.rollout import Policy
+    from dm2.core.interface import EnvSpec
+    from dm2.play.rollout import Policy
 
 
 def main(
@@ -34,7 +34,7 @@ def main(
     """Play battles with a policy, greedily unless told otherwise, and print the statistics as JSON."""
     import torch
 
-    from dm2.evaluation import evaluate
+    from dm2.play.evaluation import evaluate
 
     torch.set_num_threads(1)  # float sums, and so results, would depend on their number
     if trained is None:
@@ -71,8 +71,8 @@ def trained_player(path: Path, sample: bool, unwanted: dict[str, str | None]) ->
         UserError: the file cannot be used, its policy not be sampled from, or options are given that only go without
             one.
     """
-    from dm2.errors import UserError
-    from dm2.policies import read_policy
+    from dm2.core.errors import UserError
+    from dm2.play.policy_files import read_policy
 
     given = [name for name, value in unwanted.items() if value is not None]
     if given:
@@ -90,9 +90,9 @@ def scripted_player(name: str | None, map_name: str | None, backend: str, sample
     Raises:
         UserError: no policy, no map, one that is unknown, or --sample.
     """
-    from dm2.backends import env_spec
-    from dm2.errors import UserError
-    from dm2.scripted import scripted_policy
+    from dm2.backends.make_env import env_spec
+    from dm2.core.errors import UserError
+    from dm2.play.scripted import scripted_policy
 
     if name is None or map_name is None:
         raise UserError("found no policy file, expected one, or --policy heuristic|random together with --map")

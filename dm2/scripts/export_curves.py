@@ -24,9 +24,15 @@ def main(
     ] = None,
 ) -> None:
     """Write the conditions that all maps share as JSON for marl-eval; says what is left out or plotted wrongly."""
-    from dm2.marl_eval import absolute_metrics, evaluation_intervals, intervals_differ, left_out, marl_eval_layout
-    from dm2.results import CURVES, read_table
-    from dm2.storage import write_json
+    from dm2.analysis.marl_eval import (
+        absolute_metrics,
+        evaluation_intervals,
+        intervals_differ,
+        left_out,
+        marl_eval_layout,
+    )
+    from dm2.analysis.tables import CURVES, read_table
+    from dm2.core.files import write_json
 
     table = read_table(curves, CURVES)
     absolute = None if runs is None else absolute_metrics(table, runs)

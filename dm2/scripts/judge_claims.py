@@ -21,10 +21,10 @@ def main(
     markdown: Annotated[Path, typer.Option(help="The verdicts as Markdown, to write.", dir_okay=False)],
 ) -> None:
     """Judge every claim of the paper by its rule; what a scale does not run is not judged."""
-    from dm2.evidence import Tables
-    from dm2.judgement import judge, to_markdown
-    from dm2.results import CURVES, DEMONSTRATIONS, PAPER_CURVES, PAPER_DEMONSTRATIONS, read_table, write_table
-    from dm2.storage import atomic_write
+    from dm2.analysis.evidence import Tables
+    from dm2.analysis.judgement import judge, to_markdown
+    from dm2.analysis.tables import CURVES, DEMONSTRATIONS, PAPER_CURVES, PAPER_DEMONSTRATIONS, read_table, write_table
+    from dm2.core.files import atomic_write
 
     judged = judge(
         Tables(

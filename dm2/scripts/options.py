@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dm2.errors import report_errors
+from dm2.core.errors import report_errors
 
 Settings = Annotated[Path, typer.Option(help="Settings file, YAML.", exists=True, dir_okay=False)]
 Output = Annotated[Path, typer.Option(help="File to write.", dir_okay=False)]

@@ -19,10 +19,10 @@ def main(
     """Play one battle with every policy, greedily, and write the pages to watch them."""
     import torch
 
-    from dm2.policies import read_policy
-    from dm2.progress import ProgressReport
+    from dm2.play.policy_files import read_policy
     from dm2.scripts.watch import battles_of_run
-    from dm2.watch import write_viewer
+    from dm2.training.progress import ProgressReport
+    from dm2.viewer.watch import write_viewer
 
     torch.set_num_threads(1)  # float sums, and so actions, would depend on their number
     with ProgressReport("battles", len(policies), "policies") as report:

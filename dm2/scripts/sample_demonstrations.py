@@ -11,11 +11,11 @@ import typer
 from dm2.scripts import options
 
 if TYPE_CHECKING:
-    from dm2.backends import EnvSpec
-    from dm2.experiments import DemonstrationSettings
-    from dm2.experts import ExpertChoice
-    from dm2.policies import PolicyFile
-    from dm2.rollout import Policy
+    from dm2.core.interface import EnvSpec
+    from dm2.play.experts import ExpertChoice
+    from dm2.play.policy_files import PolicyFile
+    from dm2.play.rollout import Policy
+    from dm2.settings.matrix import DemonstrationSettings
 
 
 def main(
@@ -42,11 +42,11 @@ def main(
 
     import torch
 
-    from dm2.backends import make_env
-    from dm2.demonstrations import greedy_win_rate, sample_demonstrations
-    from dm2.experiments import DemonstrationSettings
-    from dm2.experts import ExpertChoice
-    from dm2.progress import ProgressReport
+    from dm2.backends.make_env import make_env
+    from dm2.play.demonstrations import greedy_win_rate, sample_demonstrations
+    from dm2.play.experts import ExpertChoice
+    from dm2.settings.matrix import DemonstrationSettings
+    from dm2.training.progress import ProgressReport
 
     wanted = DemonstrationSettings.from_yaml(settings)
     chosen = None if choice is None else ExpertChoice.from_yaml(choice)
@@ -105,7 +105,7 @@ def trained_experts(wanted: DemonstrationSettings, paths: list[Path], choice: Ex
     Raises:
         UserError: a file cannot be used, or is not what the settings name.
     """
-    from dm2.policies import read_policy
+    from dm2.play.policy_files import read_policy
 
     files = [read_policy(path, epsilon=wanted.source.epsilon) for path in paths]
     if choice is not None:
@@ -129,9 +129,9 @@ def scripted_experts(wanted: DemonstrationSettings, paths: list[Path]) -> Expert
     Raises:
         UserError: policy files are given, or the map or the engine is unknown.
     """
-    from dm2.backends import env_spec
-    from dm2.errors import UserError
-    from dm2.scripted import scripted_policy
+    from dm2.backends.make_env import env_spec
+    from dm2.core.errors import UserError
+    from dm2.play.scripted import scripted_policy
 
     source = wanted.source
     if paths:
@@ -158,7 +158,7 @@ def chosen_expert(wanted: DemonstrationSettings, files: list[PolicyFile], choice
         UserError: the settings name the expert's seed themselves, or the choice is of another map or condition, or
             among other candidates.
     """
-    from dm2.errors import UserError
+    from dm2.core.errors import UserError
 
     if not wanted.source.is_chosen:
         raise UserError("--choice: found it with settings that name the experts' seeds; leave it out")
@@ -182,7 +182,7 @@ def check_experts(wanted: DemonstrationSettings, experts: list[PolicyFile]) -> N
     Raises:
         UserError: a policy is missing, too many, or of another run or checkpoint.
     """
-    from dm2.errors import UserError
+    from dm2.core.errors import UserError
 
     source = wanted.source
     if source.is_chosen and len(experts) != 1:

@@ -19,7 +19,8 @@ def main(
     config_folder: options.ConfigFolder = Path("config"),
 ) -> None:
     """Show all settings of one run of one scale, or write them to a file."""
-    from dm2.experiments import Matrix, Run, check_name, map_names
+    from dm2.settings.files import check_name, map_names
+    from dm2.settings.matrix import Matrix, Run
 
     check_name("map", map_name, map_names(), "MAP_NAME")
     settings = Matrix.load(config_folder, {"scale": scale}).settings(Run(map_name, condition, seed))

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from dm2.scripts import options
-from dm2.watchdog import STALL_MINUTES
+from dm2.training.watchdog import STALL_MINUTES
 
 
 def main(
@@ -42,14 +42,15 @@ def main(
 
     A stopped run goes on from its last checkpoint, a finished one is left alone.
     """
-    from dm2.backends import env_spec
-    from dm2.config import RunSettings
-    from dm2.demonstrations import Demonstrations
-    from dm2.event_files import EventFiles
-    from dm2.output import Output
-    from dm2.resume import changes_since_start
-    from dm2.storage import RunDirectory
-    from dm2.training import check_given, run_identity, train
+    from dm2.backends.make_env import env_spec
+    from dm2.core.output import Output
+    from dm2.core.run_directory import RunDirectory
+    from dm2.learners.interface import check_given
+    from dm2.play.demonstrations import Demonstrations
+    from dm2.settings.run import RunSettings
+    from dm2.training.event_files import EventFiles
+    from dm2.training.resume import changes_since_start
+    from dm2.training.run import run_identity, train
 
     run = RunSettings.from_yaml(settings)
     spec = env_spec(run.backend, run.map_name)

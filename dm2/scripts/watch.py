@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dm2.errors import UserError
+from dm2.core.errors import UserError
 from dm2.scripts import options
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from dm2.policies import PolicyFile
-    from dm2.recording import Recording
-    from dm2.rollout import Episodes
-    from dm2.watch import Thoughts
+    from dm2.play.policy_files import PolicyFile
+    from dm2.play.rollout import Episodes
+    from dm2.viewer.recording import Recording
+    from dm2.viewer.watch import Thoughts
 
 ENDINGS = (".html", ".gif", ".mp4", ".json")
 
@@ -47,7 +47,7 @@ def main(
             raise UserError(f"{path}: found the ending {path.suffix!r}, expected one of {', '.join(ENDINGS)}")
     import torch
 
-    from dm2.watch import write_animation, write_viewer
+    from dm2.viewer.watch import write_animation, write_viewer
 
     torch.set_num_threads(1)  # float sums, and so actions, would depend on their number
     recording, title, thoughts = _battles(source, policy, map_name, episodes, seed, stochastic)
@@ -65,7 +65,7 @@ def _battles(
     source: Path | None, name: str | None, map_name: str | None, episodes: int, seed: int, stochastic: bool
 ) -> tuple[Recording, str, list[Thoughts] | None]:
     """The battles, who plays, and what the policy thought."""
-    from dm2.recording import Recording
+    from dm2.viewer.recording import Recording
 
     if (source is None) == (name is None) or (name is None) != (map_name is None):
         raise UserError(
@@ -82,9 +82,9 @@ def _battles(
 
 
 def _of_script(name: str, map_name: str, episodes: int, seed: int) -> tuple[Recording, str, list[Thoughts]]:
-    from dm2.backends import env_spec
-    from dm2.scripted import scripted_policy
-    from dm2.watch import record_battles
+    from dm2.backends.make_env import env_spec
+    from dm2.play.scripted import scripted_policy
+    from dm2.viewer.watch import record_battles
 
     spec = env_spec("simulator", map_name)
     recording, thoughts = record_battles(scripted_policy(name, spec), map_name, seed, episodes)
@@ -108,8 +108,8 @@ def battles_of_run(
     Raises:
         UserError: the policy or its judges cannot be used, or it not be sampled from.
     """
-    from dm2.policies import read_policy
-    from dm2.watch import record_battles
+    from dm2.play.policy_files import read_policy
+    from dm2.viewer.watch import record_battles
 
     trained = read_policy(_policy_file(source), greedy=not stochastic, with_values=True)
     run = trained.settings
@@ -129,7 +129,7 @@ def battles_of_run(
 
 def _judge(trained: PolicyFile) -> Callable[[Episodes], Tensor] | None:
     """What the discriminators of a policy file say of episodes; None if it holds none."""
-    from dm2.discriminator import stored_logits
+    from dm2.learners.discriminator import stored_logits
 
     if trained.discriminators is None or trained.settings.discriminator is None:
         return None

@@ -16,7 +16,7 @@ def main(
     output: options.Output,
 ) -> None:
     """Write one self-contained HTML page about a scale."""
-    from dm2.report import write_report
+    from dm2.analysis.report import write_report
 
     write_report(results, figures, output)
 

@@ -24,8 +24,9 @@ def main(
     output: options.Output,
 ) -> None:
     """Write settings given as JSON to a YAML file, every default spelled out."""
-    from dm2.config import RunSettings, Settings
-    from dm2.experiments import DemonstrationSettings
+    from dm2.settings.base import Settings
+    from dm2.settings.matrix import DemonstrationSettings
+    from dm2.settings.run import RunSettings
 
     model: type[Settings] = RunSettings if kind is Kind.RUN else DemonstrationSettings
     output.parent.mkdir(parents=True, exist_ok=True)

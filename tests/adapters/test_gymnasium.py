@@ -17,7 +17,7 @@ import gymnasium
 from gymnasium.vector import AutoresetMode
 
 from dm2.adapters.gymnasium import BattleVectorEnv
-from dm2.battle import BattleEnv
+from dm2.battle.env import BattleEnv
 
 
 def chosen(masks: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import torch
 
 from dm2.adapters.smac import MultiAgentEnv, StarCraft2Env
 from dm2.adapters.smac_maps import get_map_params, get_smac_map_registry
-from dm2.battle import BattleEnv
+from dm2.battle.env import BattleEnv
 
 # default options of oxwhirl/smac (d6aab33), in the order of its constructor
 SMAC_ARGUMENTS = {

@@ -31,7 +31,7 @@ from dm2.backends.installation import game, is_stand_in
 from dm2.backends.protobuf_loader import load_s2clientprotocol
 from dm2.battle.scenario import map_data
 from dm2.cli import app
-from dm2.errors import UserError
+from dm2.core.errors import UserError
 
 STOP, MOVE, ATTACK, HEAL = 4, 16, 23, 386
 SEED = 5

@@ -1,7 +1,7 @@
 from pathlib import Path
 
-import fake_installation
 import pytest
+from support import fake_installation
 
 from dm2.backends.starcraft2 import starcraft2_spec
 

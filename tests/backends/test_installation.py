@@ -1,10 +1,10 @@
 from pathlib import Path
 
-import fake_installation
 import pytest
+from support import fake_installation
 
 from dm2.backends.installation import imports, inspect_installation, require_installation
-from dm2.errors import UserError
+from dm2.core.errors import UserError
 
 
 def test_a_complete_installation_is_found(packages: Path) -> None:

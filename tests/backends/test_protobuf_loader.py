@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dm2.backends.protobuf_loader import file_descriptor, load_s2clientprotocol
-from dm2.errors import UserError
+from dm2.core.errors import UserError
 
 
 def test_the_descriptor_of_an_old_module_is_found(tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dm2.backends import env_spec, make_env
+from dm2.backends.make_env import env_spec, make_env
 from dm2.backends.starcraft2 import MAX_FAILURES, StarCraft2Battles
-from dm2.errors import UserError
-from dm2.evaluation import evaluate
-from dm2.scripted import scripted_policy
+from dm2.core.errors import UserError
+from dm2.play.evaluation import evaluate
+from dm2.play.scripted import scripted_policy
 
 STOP, NORTH = 1, 2
 

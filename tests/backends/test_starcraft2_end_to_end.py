@@ -9,11 +9,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import fake_installation
 import numpy as np
 import psutil
-import pysc2_smac
 import pytest
+from support import fake_installation, pysc2_smac
 
 pytest.importorskip("pysc2")
 pytest.importorskip("s2clientprotocol")
@@ -22,11 +21,11 @@ pytest.importorskip("websockets")
 
 from dm2.adapters.smac import StarCraft2Env
 from dm2.adapters.stand_in.install import install
-from dm2.backends import env_spec, make_env
+from dm2.backends.make_env import env_spec, make_env
 from dm2.backends.starcraft2 import MAX_FAILURES, StarCraft2Battles, starcraft2_spec
-from dm2.errors import UserError
-from dm2.evaluation import evaluate
-from dm2.scripted import scripted_policy
+from dm2.core.errors import UserError
+from dm2.play.evaluation import evaluate
+from dm2.play.scripted import scripted_policy
 
 
 @pytest.fixture

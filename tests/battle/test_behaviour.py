@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 import pytest
+from support.duels import EAST, NORTH, SOUTH, STOP, WEST, act, duel, harmless, open_battle, place, random_actions
 
-from dm2.battle import BattleEnv
+from dm2.battle.env import BattleEnv
 from dm2.battle.records import CHANNELLING, NO_ORDER, NOBODY
-from tests.battle.duels import EAST, NORTH, SOUTH, STOP, WEST, act, duel, harmless, open_battle, place, random_actions
 
 FIRST, SECOND = 6, 7  # attacks on the first and on the second enemy
 

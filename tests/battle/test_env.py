@@ -10,11 +10,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from support.duels import STOP, act, random_actions
 
-from dm2.backends import env_spec, make_env
-from dm2.battle import BattleEnv
+from dm2.backends.make_env import env_spec, make_env
+from dm2.battle.env import BattleEnv
 from dm2.battle.scenario import load_scenario
-from tests.battle.duels import STOP, act, random_actions
 
 
 def test_observation_follows_smacs_layout() -> None:

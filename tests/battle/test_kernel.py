@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.duels import EAST, STOP, WEST, act, duel, harmless, open_battle, place, random_actions
 
-from dm2.battle import BattleEnv
+from dm2.battle.env import BattleEnv
 from dm2.battle.records import GRAVE, World
 from dm2.battle.scenario import load_scenario
-from tests.battle.duels import EAST, STOP, WEST, act, duel, harmless, open_battle, place, random_actions
 
 
 def loops_until_death(world: World) -> int:

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from dm2.battle.scenario import Mechanics
-from dm2.maps import Heal, Map, Unit, Weapon
+from dm2.settings.maps import Heal, Map, Unit, Weapon
 
 REPOSITORY = Path(__file__).parents[2]
 PAGE = (REPOSITORY / "docs" / "simulator.md").read_text(encoding="utf-8")
 TESTS = [
     name
-    for path in (*sorted(Path(__file__).parent.glob("test_*.py")), Path(__file__).parents[1] / "test_calibration.py")
+    for folder in ("battle", "calibration")
+    for path in sorted((REPOSITORY / "tests" / folder).glob("test_*.py"))
     for name in re.findall(r"^def (test_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
 ]
 

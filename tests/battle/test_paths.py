@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dm2.battle.paths import IN_SIGHT, next_turns
-from dm2.maps import map_data
+from dm2.settings.maps import map_data
 
 
 def test_round_a_wall_by_its_end() -> None:

@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from support.duels import duel
 
-from dm2.battle import BattleEnv
-from dm2.battle.env import simulator_spec
+from dm2.battle.env import BattleEnv, simulator_spec
 from dm2.battle.scenario import contact, load_scenario, mechanics
-from dm2.maps import map_data, unit_data
-from tests.battle.duels import duel
+from dm2.settings.maps import map_data, unit_data
 
 STARTS = Path(__file__).parents[2] / "results" / "starcraft2" / "real_episode_starts.csv"
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from one_node import NODE, one_node, why_not
+from support.one_node import NODE, one_node, why_not
 
 REPOSITORY = Path(__file__).parents[2]
 RUNS = "runs={3m: [ippo, qmix, rmappo, dm2_ippo_demo, dm2_qmix_demo, dm2_sil]}"

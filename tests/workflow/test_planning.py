@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from snakemake_run import REPOSITORY, snakemake
+from support.snakemake_run import REPOSITORY, snakemake
 
-from dm2.experiments import Matrix
-from dm2.file_locks import hold
+from dm2.core.file_locks import hold
+from dm2.settings.matrix import Matrix
 
 
 def planned(output: str) -> dict[str, int]:

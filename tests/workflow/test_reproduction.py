@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from snakemake_run import REPOSITORY, snakemake
+from support.snakemake_run import REPOSITORY, snakemake
 
-from dm2.experiments import Matrix
+from dm2.settings.matrix import Matrix
 
 PAGE = (REPOSITORY / "docs" / "reproduction.md").read_text(encoding="utf-8")
 COMMANDS = [shlex.split(command) for command in re.findall(r"`(snakemake [^`]+)`", PAGE)]

@@ -4,7 +4,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
-from snakemake_run import REPOSITORY
+from support.snakemake_run import REPOSITORY
 
 from dm2.scripts.make_schemas import schemas
 

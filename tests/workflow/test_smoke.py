@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from snakemake_run import REPOSITORY, snakemake
+from support.snakemake_run import REPOSITORY, snakemake
 
-from dm2.config import RunSettings
-from dm2.experiments import Matrix
-from dm2.experts import ExpertChoice
+from dm2.play.experts import ExpertChoice
+from dm2.settings.matrix import Matrix
+from dm2.settings.run import RunSettings
 
 CORE = ["dm2_ippo_demo", "dm2_qmix_demo", "dm2_sil", "ippo", "qmix", "rmappo"]
 MATRIX = Matrix.load(REPOSITORY / "config", {"scale": "smoke"})

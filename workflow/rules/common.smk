@@ -9,13 +9,13 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.settings.types import DeploymentMethod
 
-from dm2.algorithms import run_digest
-from dm2.code_digest import code_digest
-from dm2.config import SettingsError, read_yaml
-from dm2.experiments import Matrix, Run, alternatives
-from dm2.file_locks import hold
-from dm2.plan import Throughput, plan_in_words
-from dm2.storage import StorageError
+from dm2.settings.algorithms import run_digest
+from dm2.settings.code_digest import code_digest
+from dm2.settings.base import SettingsError, read_yaml
+from dm2.settings.matrix import Matrix, Run, alternatives
+from dm2.core.file_locks import hold
+from dm2.settings.plan import Throughput, plan_in_words
+from dm2.core.files import StorageError
 
 # Jobs start the Python that runs Snakemake, whether or not its environment is activated; one of conda comes before it.
 os.environ.update(

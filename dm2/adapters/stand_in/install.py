@@ -9,8 +9,8 @@ from pathlib import Path
 
 from dm2.backends.installation import EXECUTABLE, MAP_FOLDER, STAND_IN_MARK
 from dm2.battle.scenario import map_data
-from dm2.errors import UserError
-from dm2.storage import atomic_write
+from dm2.core.errors import UserError
+from dm2.core.files import atomic_write
 
 BUILD = 75689  # of StarCraft II 4.10, with which SMAC's results were made
 PACKAGES = ("websockets", "google.protobuf", "s2clientprotocol")

@@ -235,7 +235,7 @@ class Game:
                 )
 
     def _save_replay(self, request: Any, response: Any) -> None:
-        from dm2.recording import RecordedBattle, Recording
+        from dm2.viewer.recording import RecordedBattle, Recording
 
         match = self._match
         if not match.sequence.actions:

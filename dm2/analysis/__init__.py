@@ -1,0 +1,1 @@
+"""From finished runs to tables, statistics, verdicts, figures and the report."""

@@ -1,0 +1,1 @@
+"""The simulator beside logs of the real game."""

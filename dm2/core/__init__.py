@@ -1,0 +1,1 @@
+"""What every room stands on: errors, checks, random streams, files, the compiler, the interface of an engine."""

@@ -1,0 +1,1 @@
+"""The algorithms: IPPO, R-MAPPO, QMIX, and DM² with its discriminators."""

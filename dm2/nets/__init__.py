@@ -1,0 +1,1 @@
+"""Networks and the arithmetic under them: passes, matrix products, Adam, kernels with hand-written gradients."""

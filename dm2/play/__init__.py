@@ -1,0 +1,1 @@
+"""Playing battles: rollouts, evaluation, policies from files or scripts, experts and their demonstrations."""

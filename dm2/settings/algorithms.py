@@ -1,0 +1,55 @@
+"""Where each algorithm is, loaded when it is asked for, and the code that its results depend on.
+
+The list of algorithms is `dm2.settings.run.ALGORITHMS`: each has its block of settings, which names who learns and who
+plays. What learns from demonstrations or from own episodes is IPPO with something around it, which the run's settings
+choose.
+
+This module imports neither torch nor numba.
+"""
+
+from __future__ import annotations
+
+from pkgutil import resolve_name
+from typing import Any
+
+from dm2.settings.code_digest import code_digest
+from dm2.settings.run import ALGORITHMS, RunSettings
+
+ENGINES = {"starcraft2": "dm2.backends.starcraft2"}
+"""Modules that a run on another engine does not use."""
+
+
+def learner_name(settings: RunSettings) -> str:
+    """Who learns, as `module:attribute`."""
+    if settings.self_imitation is not None:
+        return "dm2.learners.self_imitation:SelfImitation"
+    if settings.cloning is not None:
+        return "dm2.learners.cloning:ClonedIPPO"
+    if settings.demonstrations is not None:
+        return "dm2.learners.distribution_matching:DistributionMatching"
+    if settings.is_open_loop:
+        return "dm2.learners.open_loop:build_learner"
+    return ALGORITHMS[settings.algorithm].learner
+
+
+def policy_name(settings: RunSettings) -> str:
+    """Who plays with what was learned, as `module:attribute`."""
+    return "dm2.learners.open_loop:build_policy" if settings.is_open_loop else ALGORITHMS[settings.algorithm].policy
+
+
+def load(name: str) -> Any:
+    """Import what a `module:attribute` names."""
+    return resolve_name(name)
+
+
+def run_digest(stage: str, settings: RunSettings) -> str:
+    """Digest of the code of a stage that trains a run or plays with its policy.
+
+    It counts the run's own algorithm and engine: a change to another one leaves it alone.
+
+    Args:
+        stage: module of the stage, e.g. "dm2.scripts.train".
+        settings: of the run.
+    """
+    others = [module for engine, module in ENGINES.items() if engine != settings.backend]
+    return code_digest(stage, learner_name(settings), policy_name(settings), leave_out=others)

@@ -1,0 +1,1 @@
+"""Battles one can watch: recordings, pages and animations."""
