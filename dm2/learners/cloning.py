@@ -31,7 +31,8 @@ from torch import Tensor
 
 from dm2.battle.rules_of_smac import NO_OP
 from dm2.core.randomness import stream
-from dm2.learners.ippo import IPPO, masked_log_softmax
+from dm2.learners.ippo import IPPO
+from dm2.learners.ppo import masked_log_softmax
 from dm2.nets.actor_critic import Folded, NetShape, build_inputs, fold, forward, normalise
 from dm2.nets.adam import ClippedAdam
 from dm2.nets.recurrence import pack

@@ -38,7 +38,7 @@ import torch
 from torch import Tensor
 
 from dm2.core.randomness import stream
-from dm2.learners.ippo import (
+from dm2.learners.ppo import (
     ACTOR_HEAD_GAIN,
     CRITIC_HEAD_GAIN,
     gae,
@@ -46,7 +46,7 @@ from dm2.learners.ippo import (
     normalise_advantages,
     sample_actions,
 )
-from dm2.learners.ippo_kernels import policy_gradient, value_gradient
+from dm2.learners.ppo_kernels import policy_gradient, value_gradient
 from dm2.learners.replay import episodes_from_state, episodes_state
 from dm2.nets.actor_critic import (
     Folded,

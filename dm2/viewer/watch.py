@@ -31,7 +31,8 @@ from dm2.core.checks import check_shape
 from dm2.core.errors import UserError
 from dm2.core.files import atomic_write, copy_file
 from dm2.core.randomness import stream
-from dm2.learners.ippo import IPPOPolicy, masked_log_softmax
+from dm2.learners.ippo import IPPOPolicy
+from dm2.learners.ppo import masked_log_softmax
 from dm2.learners.qmix import QMIXPolicy
 from dm2.learners.rmappo import RMAPPOPolicy
 from dm2.nets.actor_critic import Folded, normalise

@@ -99,7 +99,7 @@ def test_an_edited_part_of_the_simulator_is_compiled_again(package: Path) -> Non
     [
         *((f"dm2.battle.{part}", "dm2.battle.kernel") for part in PARTS_OF_THE_SIMULATOR),
         ("dm2.battle.records", "dm2.battle.creation"),
-        ("dm2.nets.kernels", "dm2.learners.ippo_kernels"),
+        ("dm2.nets.kernels", "dm2.learners.ppo_kernels"),
         ("dm2.nets.kernels", "dm2.nets.recurrence"),
         ("dm2.nets.kernels", "dm2.nets.sequence_kernels"),
         ("dm2.core.jit", "dm2.learners.discriminator_kernels"),

@@ -5,7 +5,7 @@ import torch
 from support.ippo_learner import SETTINGS, agent_rewards, learner, play
 
 from dm2.learners import ippo_kernels
-from dm2.learners.ippo import policy_objective, value_loss
+from dm2.learners.ppo import policy_objective, value_loss
 from dm2.nets.actor_critic import Folded, fold, forward
 
 

@@ -10,8 +10,9 @@ import torch
 from support.fake_env import FakeEnv, FakeSpec
 
 from dm2.core.randomness import stream
-from dm2.learners.ippo import IPPO, masked_log_softmax
+from dm2.learners.ippo import IPPO
 from dm2.learners.open_loop import OpenLoopIPPO, without_sight
+from dm2.learners.ppo import masked_log_softmax
 from dm2.nets.actor_critic import forward, normalise
 from dm2.play.rollout import Episodes, collect
 from dm2.settings.learners import IPPOSettings, QuirkSettings

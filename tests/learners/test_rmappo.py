@@ -8,7 +8,7 @@ import safetensors.torch
 import torch
 from support.fake_env import FakeEnv, FakeSpec
 
-from dm2.learners.ippo import policy_objective, value_loss
+from dm2.learners.ppo import policy_objective, value_loss
 from dm2.learners.rmappo import RMAPPO, ValueNorm, alive_steps, critic_inputs, same_input
 from dm2.nets.actor_critic import build_inputs, fold, normalise
 from dm2.nets.sequence_kernels import forward_block
