@@ -230,7 +230,7 @@ def measure_learner(condition: str, map_name: str, arguments: argparse.Namespace
                 episodes=settings.demonstrations.episodes,
                 metadata=settings.demonstrations.model_dump(mode="json", exclude={"expert_seeds"}),
             )
-        learner = build_learner(settings, spec, demonstrations)
+        learner = build_learner(spec, settings, demonstrations)
         play(learner, matrix.settings(Run(map_name, condition, SEED)), arguments.warm_up, first_episode=0)
         return settings, learner
 

@@ -240,3 +240,9 @@ class ClonedIPPO(IPPO):
             "cloning_cross_entropy": float(np.mean([one.cross_entropy for one in cloned])),
             "cloning_accuracy": float(np.mean([one.accuracy for one in cloned])),
         }
+
+
+def build_learner(spec: EnvSpec, settings: RunSettings, demonstrations: Demonstrations | None) -> ClonedIPPO:
+    """The learner of a run; see `dm2.settings.learners.AlgorithmSettings`."""
+    assert demonstrations is not None  # `dm2.settings.algorithms.check_given` has looked
+    return ClonedIPPO(spec, settings, demonstrations)

@@ -151,3 +151,8 @@ class DistributionMatching:
     def judges_state(self) -> dict[str, Tensor]:
         """The critics and the discriminators; see `dm2.learners.interface.JudgedLearner`."""
         return self.ippo.judges_state() | {"discriminator.parameters": self.discriminator.state()["parameters"]}
+
+
+def build_learner(spec: EnvSpec, settings: RunSettings, demonstrations: Demonstrations | None) -> DistributionMatching:
+    """The learner of a run; see `dm2.settings.learners.AlgorithmSettings`."""
+    return DistributionMatching(spec, settings, demonstrations)

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from dm2.core.interface import EnvSpec
 from dm2.play.rollout import Episodes, Policy
-from dm2.settings.algorithms import learner_name, load
-from dm2.settings.base import SettingsError
+from dm2.settings.algorithms import check_given, learner_name, load
 from dm2.settings.run import RunSettings
 
 if TYPE_CHECKING:
@@ -66,28 +65,12 @@ class JudgedLearner(Protocol):
         """Their parameters, each under a name that begins with one of `dm2.play.policy_files.JUDGES`."""
 
 
-def check_given(settings: RunSettings, demonstrations: object | None) -> None:
-    """Refuse to do without the demonstrations that settings name, and to take some where they name none.
-
-    Raises:
-        SettingsError: so it is.
-    """
-    reads_demonstrations = settings.demonstrations is not None
-    if reads_demonstrations != (demonstrations is not None):
-        wanted, found = ("demonstrations", "none") if reads_demonstrations else ("no demonstrations", "some")
-        raise SettingsError(
-            f"condition {settings.condition!r} with reward {settings.reward!r} needs {wanted}, found {found}:"
-            f" {'name an archive' if reads_demonstrations else 'leave it out'} (--demonstrations)"
-        )
-
-
-def build_learner(settings: RunSettings, spec: EnvSpec, demonstrations: Demonstrations | None = None) -> Learner:
+def build_learner(spec: EnvSpec, settings: RunSettings, demonstrations: Demonstrations | None) -> Learner:
     """The learner that the settings ask for.
 
     Raises:
         SettingsError: demonstrations are missing, or given to a learner that reads none.
     """
     check_given(settings, demonstrations)
-    given = () if demonstrations is None else (demonstrations,)
-    learner: Learner = load(learner_name(settings))(spec, settings, *given)
+    learner: Learner = load(learner_name(settings))(spec, settings, demonstrations)
     return learner

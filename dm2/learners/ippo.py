@@ -81,6 +81,7 @@ from dm2.settings.run import RunSettings
 
 if TYPE_CHECKING:
     from dm2.core.interface import EnvSpec
+    from dm2.play.demonstrations import Demonstrations
 
 METRICS = ("policy_loss", "entropy", "clip_fraction", "value_loss", "gradient_norm", "critic_gradient_norm")
 
@@ -515,7 +516,7 @@ def _copies(flat: Tensor, shape: NetShape) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in named_parameters(flat, shape).items()}
 
 
-def build_learner(spec: EnvSpec, settings: RunSettings) -> IPPO:
+def build_learner(spec: EnvSpec, settings: RunSettings, demonstrations: Demonstrations | None) -> IPPO:
     """The learner of a run; see `dm2.settings.learners.AlgorithmSettings`."""
     assert settings.ippo is not None  # RunSettings checks that an algorithm has its block
     return IPPO(spec, settings.ippo, settings.quirks, settings.seed)

@@ -31,6 +31,7 @@ from dm2.settings.run import RunSettings
 
 if TYPE_CHECKING:
     from dm2.core.interface import EnvSpec
+    from dm2.play.demonstrations import Demonstrations
 
 
 def time_inputs(episode_limit: int) -> int:
@@ -115,7 +116,7 @@ class OpenLoopIPPO(IPPO):
         return super().net_inputs(obs, torch.full_like(last_actions, NO_ACTION_YET))
 
 
-def build_learner(spec: EnvSpec, settings: RunSettings) -> OpenLoopIPPO:
+def build_learner(spec: EnvSpec, settings: RunSettings, demonstrations: Demonstrations | None) -> OpenLoopIPPO:
     """The learner of a run; see `dm2.settings.learners.AlgorithmSettings`."""
     assert settings.ippo is not None  # RunSettings checks that an algorithm has its block
     return OpenLoopIPPO(spec, settings.ippo, settings.quirks, settings.seed)

@@ -40,6 +40,7 @@ from dm2.settings.run import RunSettings
 
 if TYPE_CHECKING:
     from dm2.core.interface import EnvSpec
+    from dm2.play.demonstrations import Demonstrations
 from dm2.play.actions import epsilon_at, epsilon_greedy
 
 Parameters = dict[str, Tensor]
@@ -429,7 +430,7 @@ def copy_into(own: Parameters, given: Mapping[str, Tensor], what: str) -> None:
         value.detach().copy_(given[name])
 
 
-def build_learner(spec: EnvSpec, settings: RunSettings) -> QMIX:
+def build_learner(spec: EnvSpec, settings: RunSettings, demonstrations: Demonstrations | None) -> QMIX:
     """The learner of a run; see `dm2.settings.learners.AlgorithmSettings`."""
     assert settings.qmix is not None  # RunSettings checks that an algorithm has its block
     return QMIX(spec, settings.qmix, settings.quirks, settings.seed)

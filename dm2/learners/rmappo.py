@@ -70,6 +70,7 @@ from dm2.settings.run import RunSettings
 
 if TYPE_CHECKING:
     from dm2.core.interface import EnvSpec
+    from dm2.play.demonstrations import Demonstrations
 
 
 def critic_inputs(episodes: Episodes) -> Tensor:
@@ -412,7 +413,7 @@ def same_input(alive: Tensor) -> Tensor:
     return torch.where(alive, rows, first_dead).flatten()
 
 
-def build_learner(spec: EnvSpec, settings: RunSettings) -> RMAPPO:
+def build_learner(spec: EnvSpec, settings: RunSettings, demonstrations: Demonstrations | None) -> RMAPPO:
     """The learner of a run; see `dm2.settings.learners.AlgorithmSettings`."""
     assert settings.rmappo is not None  # RunSettings checks that an algorithm has its block
     return RMAPPO(spec, settings.rmappo, settings.quirks, settings.seed)

@@ -26,6 +26,7 @@ from dm2.settings.run import RunSettings
 
 if TYPE_CHECKING:
     from dm2.core.interface import EnvSpec
+    from dm2.play.demonstrations import Demonstrations
 
 
 def discounted_returns(reward: Tensor, lengths: Tensor, gamma: float) -> np.ndarray:
@@ -147,7 +148,7 @@ class SelfImitation(DistributionMatching):
 
     def __init__(self, spec: EnvSpec, settings: RunSettings) -> None:
         super().__init__(spec, settings, None)
-        assert settings.self_imitation is not None  # build_learner reads it to come here
+        assert settings.self_imitation is not None  # `learner_name` reads it to come here
         self.store = BestEpisodes(settings.self_imitation.stored_episodes, settings.quirks.evict_before_insert)
 
     def expert_rows(self, episodes: Episodes) -> list[EpisodeRows]:
@@ -168,3 +169,8 @@ class SelfImitation(DistributionMatching):
         """
         super().load_state(tensors)
         self.store.load_state(entries_of(tensors, "store"), self.ippo.spec.n_agents)
+
+
+def build_learner(spec: EnvSpec, settings: RunSettings, demonstrations: Demonstrations | None) -> SelfImitation:
+    """The learner of a run; see `dm2.settings.learners.AlgorithmSettings`."""
+    return SelfImitation(spec, settings)

@@ -46,7 +46,7 @@ def _learn_twice(settings: RunSettings, spec: EnvSpec, demonstrations: Demonstra
     from dm2.play.evaluation import evaluate
     from dm2.play.rollout import collect
 
-    learner = build_learner(settings, spec, demonstrations)
+    learner = build_learner(spec, settings, demonstrations)
     battles = learner.episodes_per_update
     env = make_env("simulator", MAP_NAME, battles, SEED)
     for update in range(2):

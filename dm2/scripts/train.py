@@ -45,8 +45,8 @@ def main(
     from dm2.backends.make_env import env_spec
     from dm2.core.output import Output
     from dm2.core.run_directory import RunDirectory
-    from dm2.learners.interface import check_given
     from dm2.play.demonstrations import Demonstrations
+    from dm2.settings.algorithms import check_given
     from dm2.settings.run import RunSettings
     from dm2.training.event_files import EventFiles
     from dm2.training.resume import changes_since_start

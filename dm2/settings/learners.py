@@ -53,7 +53,8 @@ class AlgorithmSettings(Settings):
     """Base of the algorithms' blocks; the key of `RunSettings` that holds one is the algorithm's name."""
 
     learner: ClassVar[str]
-    """Builds the `Learner` (`dm2.learners.interface`) from EnvSpec and RunSettings: `module:attribute`."""
+    """Builds the `Learner` (`dm2.learners.interface`) from EnvSpec, RunSettings and Demonstrations, or None where the
+    settings name none: `module:attribute`."""
     policy: ClassVar[str]
     """Builds the `Policy` (`dm2.play.rollout`) from EnvSpec, a policy file's tensors, greedy and epsilon; likewise."""
     acts_by_epsilon: ClassVar[bool] = False
@@ -96,6 +97,9 @@ class IPPOSettings(AlgorithmSettings):
 
 class DiscriminatorSettings(Settings):
     """The discriminator of each agent, its training and the weight of its reward (GAIL)."""
+
+    learner: ClassVar[str] = "dm2.learners.distribution_matching:build_learner"
+    """IPPO with discriminators around it; see `AlgorithmSettings`, as for the blocks below."""
 
     reward_weight: Positive = 0.3
     """c in r = r_env + c * logit; used by the mixed reward."""
@@ -203,12 +207,16 @@ class RMAPPOSettings(AlgorithmSettings):
 class SelfImitationSettings(Settings):
     """Self-imitation: the experts are the team's own best episodes so far, in the place of demonstrations."""
 
+    learner: ClassVar[str] = "dm2.learners.self_imitation:build_learner"
+
     stored_episodes: Count = 1024
     """Own episodes kept, those with the highest discounted returns."""
 
 
 class CloningSettings(Settings):
     """Behavioural cloning: the actors imitate the demonstrations before training on the reward begins."""
+
+    learner: ClassVar[str] = "dm2.learners.cloning:build_learner"
 
     max_epochs: Count = 100
     """Passes over the demonstrations, at most."""

@@ -132,7 +132,7 @@ def train(
             return
         if products.remark is not None:
             report.message(products.remark)
-        learner = build_learner(settings, spec, demonstrations)
+        learner = build_learner(spec, settings, demonstrations)
         env = make_env(
             settings.backend,
             settings.map_name,

@@ -152,7 +152,7 @@ def test_a_policy_without_probabilities_is_not_sampled_in_silence(
     option: str,
 ) -> None:
     settings = Matrix.load(CONFIG, {"scale": "smoke"}).settings(Run("3m", "qmix", 1))
-    learner = build_learner(settings, env_spec("simulator", "3m"))
+    learner = build_learner(env_spec("simulator", "3m"), settings, None)
     record = {"percent": 100, "env_steps": 0, "settings": settings.model_dump(mode="json")}
     save_tensors(tmp_path / "100.safetensors", learner.policy_state(), kind="policy", metadata=record)
     assert dm2_command(monkeypatch, *command, str(tmp_path / "100.safetensors"), option) == 1

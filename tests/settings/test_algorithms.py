@@ -15,13 +15,13 @@ from dm2.settings.run import ALGORITHMS, RunSettings
 
 MATRIX = Matrix.load(Path(__file__).parents[2] / "config", {"scale": "paper"})
 OWN = {
-    "ippo": {"ippo"},
-    "open_loop": {"ippo", "open_loop"},
+    "ippo": {"ippo", "ppo"},
+    "open_loop": {"open_loop", "ippo", "ppo"},
     "qmix": {"qmix"},
-    "rmappo": {"rmappo", "ippo"},
-    "dm2_ippo_demo": {"distribution_matching", "ippo"},
-    "dm2_sil": {"self_imitation", "distribution_matching", "ippo"},
-    "ippo_bc_pretrain": {"cloning", "ippo"},
+    "rmappo": {"rmappo", "ppo"},
+    "dm2_ippo_demo": {"distribution_matching", "ippo", "ppo"},
+    "dm2_sil": {"self_imitation", "distribution_matching", "ippo", "ppo"},
+    "ippo_bc_pretrain": {"cloning", "ippo", "ppo"},
 }
 """Modules of learners that a condition's run is made by."""
 LEARNERS = {f"dm2.learners.{name}" for modules in OWN.values() for name in modules}

@@ -126,7 +126,7 @@ def toy_parts(learner: ToyLearner | None = None) -> dict[str, object]:
     return {
         "env_spec": lambda backend, map_name: FakeSpec(),
         "make_env": lambda backend, map_name, n_battles, seed, **rest: FakeEnv(n_battles, seed),
-        "build_learner": lambda settings, spec, demonstrations: learner or ToyLearner(),
+        "build_learner": lambda spec, settings, demonstrations: learner or ToyLearner(),
         "evaluate": toy_evaluate,
         "read_policy": lambda path, greedy: SimpleNamespace(
             policy=ToyPolicy(load_tensors(path, kind="policy")[0]["weights"], greedy)
