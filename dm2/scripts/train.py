@@ -70,7 +70,7 @@ def main(
         threads=threads,
         fresh=fresh or (fresh_if_changed and bool(changes)),
         stall_minutes=stall_minutes,
-        on_evaluation=EventFiles(run_directory / "tensorboard") if tensorboard else lambda rows: None,
+        observers=[EventFiles(run_directory / "tensorboard")] if tensorboard else [],
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dm2.core.errors import UserError
+from dm2.training.loop import Training
+from dm2.training.resume import Row
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -18,7 +19,7 @@ NOT_DRAWN = ("seed", "env_steps")
 
 
 class EventFiles:
-    """Writes the rows of metrics.csv as scalars over env steps.
+    """The observer that writes the rows of metrics.csv as scalars over env steps.
 
     The first call writes all evaluations so far to a new file that makes TensorBoard forget those of older files: a run
     that was stopped and goes on shows each evaluation once, whether or not event files were asked for before. The older
@@ -41,12 +42,11 @@ class EventFiles:
         self._written = 0
         self._started = 0.0
 
-    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write what is new.
-
-        Args:
-            rows: all evaluations of the run so far, as in metrics.csv.
-        """
+    def __call__(self, training: Training) -> None:
+        """Write the evaluations that are new."""
+        rows = training.logbook.rows
+        if self._written == len(rows):
+            return
         if self._writer is None:
             self._writer = self._open(rows)
         for row in rows[self._written :]:
@@ -56,8 +56,8 @@ class EventFiles:
         self._written = len(rows)
         self._writer.flush()
 
-    def _open(self, rows: Sequence[Mapping[str, Any]]) -> SummaryWriter:
+    def _open(self, rows: list[Row]) -> SummaryWriter:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._started = time.time() - (rows[-1]["wall_seconds"] if rows else 0.0)
+        self._started = time.time() - rows[-1]["wall_seconds"]
         return SummaryWriter(str(self.folder), purge_step=0)

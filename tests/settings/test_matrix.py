@@ -11,7 +11,7 @@ from dm2.settings.base import SettingsError
 from dm2.settings.files import map_names, merge, n_agents, scale_names
 from dm2.settings.learners import QuirkSettings
 from dm2.settings.matrix import Matrix, Run
-from dm2.training.run import ABSOLUTE_FACTOR
+from dm2.training.evaluations import ABSOLUTE_FACTOR
 
 CONFIG = Path(__file__).parents[2] / "config"
 PAPER_SEEDS = (112358, 1285842, 78590, 119527, 122529)

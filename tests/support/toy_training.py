@@ -6,6 +6,7 @@ CHECKPOINT_MINUTES [KILL_AFTER_SECONDS ...]` first starts and kills a process fo
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -29,9 +30,9 @@ from dm2.core.tensor_files import load_tensors
 from dm2.play.evaluation import summarise
 from dm2.play.rollout import ActResult, Episodes, Hidden, collect
 from dm2.settings.run import RunSettings
-from dm2.training import run as training
 from dm2.training.resume import checkpoints
-from dm2.training.run import TrainingInterrupted
+from dm2.training.run import train
+from dm2.training.stop_signals import TrainingInterrupted
 
 SETTINGS = RunSettings(
     scale="test",
@@ -121,17 +122,17 @@ def toy_evaluate(policy: ToyPolicy, backend: str, map_name: str, seed: int, n_ep
     return summarise(collect(FakeEnv(n_episodes, seed=seed % 1000), policy, np.arange(n_episodes), stream(seed)))
 
 
-def toy_parts(learner: ToyLearner | None = None) -> dict[str, object]:
-    """What takes the places of the real parts of dm2.training.run."""
+def toy_parts(learner: ToyLearner | None) -> dict[str, object]:
+    """What takes the places of the real parts of a training, by where they are used."""
     return {
-        "env_spec": lambda backend, map_name: FakeSpec(),
-        "make_env": lambda backend, map_name, n_battles, seed, **rest: FakeEnv(n_battles, seed),
-        "build_learner": lambda spec, settings, demonstrations: learner or ToyLearner(),
-        "evaluate": toy_evaluate,
-        "read_policy": lambda path, greedy: SimpleNamespace(
+        "run.env_spec": lambda backend, map_name: FakeSpec(),
+        "run.make_env": lambda backend, map_name, n_battles, seed, **rest: FakeEnv(n_battles, seed),
+        "run.build_learner": lambda spec, settings, demonstrations: learner or ToyLearner(),
+        "evaluations.evaluate": toy_evaluate,
+        "evaluations.read_policy": lambda path, greedy: SimpleNamespace(
             policy=ToyPolicy(load_tensors(path, kind="policy")[0]["weights"], greedy)
         ),
-        "run_digest": lambda stage, settings: "toy",
+        "run.run_digest": lambda stage, settings: "toy",
     }
 
 
@@ -139,8 +140,10 @@ def run_toy(
     run_directory: Path, learner: ToyLearner | None = None, settings: RunSettings = SETTINGS, **options: object
 ) -> None:
     """Train with the toy parts in the places of the real ones."""
-    with mock.patch.multiple(training, **toy_parts(learner)):
-        training.train(settings, run_directory, **options)
+    with contextlib.ExitStack() as stack:
+        for name, part in toy_parts(learner).items():
+            stack.enter_context(mock.patch(f"dm2.training.{name}", part))
+        train(settings, run_directory, **options)
 
 
 def fork_and_kill(after_seconds: float, run_directory: Path, learner: ToyLearner, checkpoint_minutes: float) -> None:

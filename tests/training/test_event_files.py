@@ -27,7 +27,7 @@ def curve(run: Path, column: str) -> list[tuple[int, float]]:
 
 
 def test_event_files_hold_every_number_of_the_metrics(tmp_path: Path) -> None:
-    run_toy(tmp_path, on_evaluation=EventFiles(tmp_path / "tensorboard"))
+    run_toy(tmp_path, observers=[EventFiles(tmp_path / "tensorboard")])
     found = read(tmp_path / "tensorboard")
     columns = set(pd.read_csv(tmp_path / "metrics.csv").select_dtypes("number").columns)
     assert set(found) == columns - {"seed", "env_steps"}
@@ -47,10 +47,10 @@ def test_a_run_that_goes_on_has_each_evaluation_once(tmp_path: Path) -> None:
             return super().learn(episodes)
 
     with pytest.raises(Stopped):
-        run_toy(tmp_path, StoppingLearner(), checkpoint_minutes=0.0, on_evaluation=EventFiles(folder))
+        run_toy(tmp_path, StoppingLearner(), checkpoint_minutes=0.0, observers=[EventFiles(folder)])
     watching = EventAccumulator(str(folder))  # a TensorBoard that is open all the while
     before = read(folder, watching)["win_rate"]
-    run_toy(tmp_path, on_evaluation=EventFiles(folder))
+    run_toy(tmp_path, observers=[EventFiles(folder)])
     assert read_json(tmp_path / "run.json")["resumes"] == 1
     after = read(folder)["win_rate"]
     assert 0 < len(before) < len(after) and after[: len(before)] == before
@@ -59,7 +59,7 @@ def test_a_run_that_goes_on_has_each_evaluation_once(tmp_path: Path) -> None:
 
 
 def test_event_files_change_nothing_that_the_run_is_known_by(tmp_path: Path) -> None:
-    run_toy(tmp_path / "with", on_evaluation=EventFiles(tmp_path / "with" / "tensorboard"))
+    run_toy(tmp_path / "with", observers=[EventFiles(tmp_path / "with" / "tensorboard")])
     run_toy(tmp_path / "without")
     first, second = (read_json(tmp_path / one / "run.json") for one in ("with", "without"))
     assert all(first[key] == second[key] for key in ("settings", "code", "backend", "demonstrations", "env_steps"))

@@ -38,11 +38,13 @@ from dm2.play.demonstrations import Demonstrations, sample_demonstrations
 from dm2.play.rollout import Episodes
 from dm2.settings.files import merge
 from dm2.settings.run import RunSettings
-from dm2.training import run as training
+from dm2.training.evaluations import ABSOLUTE_FACTOR, FIRST_COLUMNS, WALL_CLOCK_COLUMNS
+from dm2.training.loop import TrainingDiverged
 from dm2.training.progress import ProgressReport
 from dm2.training.provenance import provenance
 from dm2.training.resume import Logbook, changes_since_start, checkpoints, differences, load_checkpoint
-from dm2.training.run import EXIT_INTERRUPTED, StopSignals, TrainingDiverged, TrainingInterrupted
+from dm2.training.run import train
+from dm2.training.stop_signals import EXIT_INTERRUPTED, TrainingInterrupted
 
 SUPPORT = Path(__file__).parents[1] / "support"
 
@@ -104,8 +106,8 @@ def test_losses_are_means_since_the_row_before(unkilled: RunDirectory, tmp_path:
 def test_every_learner_metric_is_a_column(unkilled: RunDirectory) -> None:
     with open(unkilled.metrics, newline="") as file:
         header = next(csv.reader(file))
-    assert header[-5:] == ["policy_loss", "reward_seen", "only_at_times", *training.WALL_CLOCK_COLUMNS]
-    assert header[:12] == list(training.FIRST_COLUMNS)
+    assert header[-5:] == ["policy_loss", "reward_seen", "only_at_times", *WALL_CLOCK_COLUMNS]
+    assert header[:12] == list(FIRST_COLUMNS)
 
 
 def test_a_policy_is_that_of_the_first_update_past_its_percent(unkilled: RunDirectory) -> None:
@@ -151,7 +153,7 @@ def test_the_best_policy_is_the_first_of_equal_ones_and_may_be_the_last(tmp_path
     def evaluate(*arguments, **options):
         return replace(toy_evaluate(*arguments, **options), win_rate=next(rates))
 
-    with mock.patch("toy_training.toy_evaluate", evaluate):
+    with mock.patch("support.toy_training.toy_evaluate", evaluate):
         run_toy(tmp_path / "first")
         rates = iter(n / 100 for n in range(20))
         run_toy(tmp_path / "last")
@@ -316,13 +318,13 @@ def test_a_lost_output_does_not_stop_a_run(unkilled: RunDirectory, tmp_path: Pat
 
 def test_a_stop_during_the_last_evaluations_does_not_wait_for_them(unkilled: RunDirectory, tmp_path: Path) -> None:
     def evaluate(policy, backend, map_name, seed, n_episodes, **options):
-        if n_episodes == training.ABSOLUTE_FACTOR * SETTINGS.evaluation_episodes:
+        if n_episodes == ABSOLUTE_FACTOR * SETTINGS.evaluation_episodes:
             signal.raise_signal(signal.SIGTERM)
             raise AssertionError("it went on")
         return toy_evaluate(policy, backend, map_name, seed, n_episodes, **options)
 
     run = RunDirectory(tmp_path)
-    with mock.patch("toy_training.toy_evaluate", evaluate), pytest.raises(TrainingInterrupted) as stop:
+    with mock.patch("support.toy_training.toy_evaluate", evaluate), pytest.raises(TrainingInterrupted) as stop:
         run_toy(tmp_path)
     assert stop.value.code == EXIT_INTERRUPTED
     assert "SIGTERM: stopped at 6" in run.log.read_text() and not run.record.exists()
@@ -339,30 +341,6 @@ def test_a_stop_during_pretraining_does_not_wait_for_it(tmp_path: Path) -> None:
     with pytest.raises(TrainingInterrupted):
         run_toy(tmp_path, Pretrained())
     assert not checkpoints(RunDirectory(tmp_path))
-
-
-def test_sighup_never_counts_as_the_second_signal_and_stays_ignored_under_nohup() -> None:
-    with StopSignals() as stop:
-        signal.raise_signal(signal.SIGHUP)
-        signal.raise_signal(signal.SIGHUP)
-        assert stop.received == "SIGHUP"
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with StopSignals() as stop:
-            signal.raise_signal(signal.SIGHUP)
-            assert stop.received is None
-    finally:
-        signal.signal(signal.SIGHUP, before)
-
-
-def test_a_second_signal_ends_the_process_at_once() -> None:
-    before = signal.getsignal(signal.SIGINT)  # ignored, where a shell started the tests in the background
-    with StopSignals() as stop:
-        signal.raise_signal(signal.SIGTERM)
-        assert stop.received == "SIGTERM"
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGTERM)
-    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_training_works_in_a_thread_where_signals_cannot_be_taken(unkilled: RunDirectory, tmp_path: Path) -> None:
@@ -463,7 +441,7 @@ def condition(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def whole(condition: str, tmp_path: Path) -> RunDirectory:
     settings, archive = real_run(condition)
-    training.train(settings, tmp_path / "whole", demonstrations=archive)
+    train(settings, tmp_path / "whole", demonstrations=archive)
     return RunDirectory(tmp_path / "whole")
 
 
@@ -472,16 +450,13 @@ def test_every_learner_goes_on_as_if_it_had_not_stopped(
 ) -> None:
     settings, archive = real_run(condition)
     stopped = RunDirectory(tmp_path / "stopped")
-    build = training.build_learner
-    kill_in_training(
-        stopped, lambda: training.train(settings, stopped.path, demonstrations=archive, checkpoint_minutes=0)
-    )
+    kill_in_training(stopped, lambda: train(settings, stopped.path, demonstrations=archive, checkpoint_minutes=0))
     for updates in (1, 2, 4):
-        monkeypatch.setattr(training, "build_learner", StoppingAfter(build, updates))
+        monkeypatch.setattr("dm2.training.run.build_learner", StoppingAfter(build_learner, updates))
         with pytest.raises(TrainingInterrupted):
-            training.train(settings, stopped.path, demonstrations=archive)
-    monkeypatch.setattr(training, "build_learner", build)
-    training.train(settings, stopped.path, demonstrations=archive)
+            train(settings, stopped.path, demonstrations=archive)
+    monkeypatch.undo()
+    train(settings, stopped.path, demonstrations=archive)
     same_results(stopped, whole)
     assert json.loads(stopped.record.read_text())["resumes"] == 4
 
@@ -491,7 +466,7 @@ def test_a_kill_while_pretraining_starts_it_over_and_the_first_row_tells_its_met
 ) -> None:
     settings, archive = real_run("ippo_bc_pretrain")
     whole, killed = RunDirectory(tmp_path / "whole"), RunDirectory(tmp_path / "killed")
-    training.train(settings, whole.path, demonstrations=archive)
+    train(settings, whole.path, demonstrations=archive)
     clone, agents = cloning.clone, iter(range(3))
 
     def clone_two_agents(*arguments):
@@ -501,9 +476,9 @@ def test_a_kill_while_pretraining_starts_it_over_and_the_first_row_tells_its_met
 
     monkeypatch.setattr(cloning, "clone", clone_two_agents)
     with pytest.raises(Killed):
-        training.train(settings, killed.path, demonstrations=archive)
+        train(settings, killed.path, demonstrations=archive)
     monkeypatch.undo()
-    training.train(settings, killed.path, demonstrations=archive)
+    train(settings, killed.path, demonstrations=archive)
     same_results(killed, whole)
     first, *later = rows_of(whole.metrics)
     assert first["cloning_epochs"] == "2.0" and float(first["cloning_cross_entropy"]) > 0
@@ -513,7 +488,7 @@ def test_a_kill_while_pretraining_starts_it_over_and_the_first_row_tells_its_met
 def test_neither_threads_nor_a_fresh_process_change_a_result(tmp_path: Path) -> None:
     settings = real_run("ippo")[0].model_copy(update={"env_steps": 400, "evaluation_interval": 200})
     settings.to_yaml(tmp_path / "settings.yaml")
-    training.train(settings, tmp_path / "1", threads=1)
+    train(settings, tmp_path / "1", threads=1)
     where = ["--settings", tmp_path / "settings.yaml", "--run-directory", tmp_path / "2", "--threads", "2"]
     told = subprocess.run(
         [sys.executable, "-m", "dm2.scripts.train", *where], check=True, stderr=subprocess.PIPE, text=True
