@@ -46,7 +46,9 @@ from dm2.training.resume import Logbook, changes_since_start, checkpoints, diffe
 from dm2.training.run import train
 from dm2.training.stop_signals import EXIT_INTERRUPTED, TrainingInterrupted
 
-SUPPORT = Path(__file__).parents[1] / "support"
+TESTS = Path(__file__).parents[1]
+TOY_TRAINING = [sys.executable, "-m", "support.toy_training"]
+"""A program, to be started in TESTS."""
 
 
 def same_results(run: RunDirectory, other: RunDirectory) -> None:
@@ -203,7 +205,8 @@ def start(run: RunDirectory, seconds_per_update: float, checkpoint_minutes: floa
     """A process that trains the toy, after others that were killed so many seconds after their start."""
     arguments = [str(run.path), *map(str, (seconds_per_update, checkpoint_minutes, *kills))]
     return subprocess.Popen(
-        [sys.executable, str(SUPPORT / "toy_training.py"), *arguments],
+        [*TOY_TRAINING, *arguments],
+        cwd=TESTS,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -303,7 +306,8 @@ def test_a_lost_output_does_not_stop_a_run(unkilled: RunDirectory, tmp_path: Pat
     reader, writer = pty.openpty() if output == "terminal" else os.pipe()
     closing = {"preexec_fn": lambda: os.close(2)} if output == "closed" else {}
     process = subprocess.Popen(
-        [sys.executable, str(SUPPORT / "toy_training.py"), str(tmp_path), "0.02", "60.0"],
+        [*TOY_TRAINING, str(tmp_path), "0.02", "60.0"],
+        cwd=TESTS,
         stdout=writer,
         stderr=writer,
         **closing,  # type: ignore[call-overload]
