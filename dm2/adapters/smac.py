@@ -29,7 +29,7 @@ import numpy as np
 from dm2.adapters.actions import whole_actions
 from dm2.adapters.battle_sequence import BattleSequence
 from dm2.adapters.smac_maps import allied_types, get_map_params
-from dm2.adapters.smac_units import Frame, Unit, UnitTypes
+from dm2.adapters.smac_units import Frame, SmacUnit, UnitTypes
 from dm2.battle.env import BattleEnv
 from dm2.battle.rules_of_smac import (
     ATTACK_DISTANCE,
@@ -164,7 +164,7 @@ class StarCraft2Env(MultiAgentEnv):
     """One battle at a time.
 
     Attributes:
-        agents: the agents' units (see dm2.adapters.smac_units.Unit), by number; empty before the first reset.
+        agents: the agents' units (see dm2.adapters.smac_units.SmacUnit), by number; empty before the first reset.
         enemies: the enemies' units, likewise.
         previous_ally_units: the agents' units before the last step; None before the first.
         previous_enemy_units: the enemies' units, likewise.
@@ -445,12 +445,12 @@ class StarCraft2Env(MultiAgentEnv):
             return EAST if dx > 0 else WEST
         return NORTH if dy > 0 else SOUTH
 
-    def _is_worthy(self, unit: Unit, other: Unit) -> bool:
+    def _is_worthy(self, unit: SmacUnit, other: SmacUnit) -> bool:
         if other.health == 0:
             return False
         return unit.unit_type != self.medivac_id or other.health != other.health_max
 
-    def _nearest(self, unit: Unit, candidates: Mapping[int, Unit]) -> int | None:
+    def _nearest(self, unit: SmacUnit, candidates: Mapping[int, SmacUnit]) -> int | None:
         far = math.hypot(self.max_distance_x, self.max_distance_y)
         distances = {
             number: self.distance(unit.pos.x, unit.pos.y, other.pos.x, other.pos.y)
@@ -592,7 +592,7 @@ class StarCraft2Env(MultiAgentEnv):
         """Number of actions an agent could ever take."""
         return self.n_actions
 
-    def can_move(self, unit: Unit, direction: int) -> bool:
+    def can_move(self, unit: SmacUnit, direction: int) -> bool:
         """Whether the ground half a move away is walkable."""
         dx, dy = _STEPS[Direction(direction)]
         x, y = int(unit.pos.x + dx * MOVE_DISTANCE / 2), int(unit.pos.y + dy * MOVE_DISTANCE / 2)
@@ -602,19 +602,19 @@ class StarCraft2Env(MultiAgentEnv):
         """Whether a cell is on the map."""
         return 0 <= x < self.map_x and 0 <= y < self.map_y
 
-    def get_surrounding_points(self, unit: Unit, include_self: bool = False) -> list[tuple[int, int]]:
+    def get_surrounding_points(self, unit: SmacUnit, include_self: bool = False) -> list[tuple[int, int]]:
         """The cells two moves away along the axes, and a move away on both."""
         x, y, one, two = int(unit.pos.x), int(unit.pos.y), int(MOVE_DISTANCE), int(2 * MOVE_DISTANCE)
         straight = [(x, y + two), (x, y - two), (x + two, y), (x - two, y)]
         diagonal = [(x + one, y + one), (x - one, y - one), (x + one, y - one), (x - one, y + one)]
         return straight + diagonal + [(x, y)] * include_self
 
-    def get_surrounding_pathing(self, unit: Unit) -> list[int]:
+    def get_surrounding_pathing(self, unit: SmacUnit) -> list[int]:
         """Whether each of the eight cells around is walkable; 1 outside the map."""
         points = self.get_surrounding_points(unit)
         return [int(self.pathing_grid[point]) if self.check_bounds(*point) else 1 for point in points]
 
-    def get_surrounding_height(self, unit: Unit) -> list[float]:
+    def get_surrounding_height(self, unit: SmacUnit) -> list[float]:
         """The height of each of the eight cells around and the unit's own; 1 outside the map."""
         points = self.get_surrounding_points(unit, include_self=True)
         return [float(self.terrain_height[point]) if self.check_bounds(*point) else 1.0 for point in points]
@@ -635,22 +635,22 @@ class StarCraft2Env(MultiAgentEnv):
     # --- units -----------------------------------------------------------------------------------------------------
 
     @property
-    def agents(self) -> dict[int, Unit]:
+    def agents(self) -> dict[int, SmacUnit]:
         return self._units(self._frame)[0]
 
     @property
-    def enemies(self) -> dict[int, Unit]:
+    def enemies(self) -> dict[int, SmacUnit]:
         return self._units(self._frame)[1]
 
     @property
-    def previous_ally_units(self) -> dict[int, Unit] | None:
+    def previous_ally_units(self) -> dict[int, SmacUnit] | None:
         return self._units(self._previous_frame)[0] if self._previous_frame is not None else None
 
     @property
-    def previous_enemy_units(self) -> dict[int, Unit] | None:
+    def previous_enemy_units(self) -> dict[int, SmacUnit] | None:
         return self._units(self._previous_frame)[1] if self._previous_frame is not None else None
 
-    def _units(self, frame: Frame | None) -> tuple[dict[int, Unit], dict[int, Unit]]:
+    def _units(self, frame: Frame | None) -> tuple[dict[int, SmacUnit], dict[int, SmacUnit]]:
         if frame is None:
             return {}, {}
         units = frame.units(self._types)
@@ -669,7 +669,7 @@ class StarCraft2Env(MultiAgentEnv):
             return np.zeros(self.n_agents + self.n_enemies)
         return (~self._frame.alive).astype(np.float64)
 
-    def get_unit_by_id(self, a_id: int) -> Unit:
+    def get_unit_by_id(self, a_id: int) -> SmacUnit:
         """An agent's unit."""
         return self.agents[a_id]
 
@@ -680,18 +680,18 @@ class StarCraft2Env(MultiAgentEnv):
             return None
         return self._types.numbers.tolist()
 
-    def get_unit_type_id(self, unit: Unit, ally: bool) -> int:
+    def get_unit_type_id(self, unit: SmacUnit, ally: bool) -> int:
         """Which of the one-hot type features is a unit's."""
         if ally:
             return unit.unit_type - min(self._types.numbers[: self.n_agents].tolist())
         first = self._types.numbers[self.n_agents :].tolist().index(unit.unit_type)
         return int(self._env.world.kinds["unit_type"][self.n_agents + first])
 
-    def unit_max_cooldown(self, unit: Unit) -> float:
+    def unit_max_cooldown(self, unit: SmacUnit) -> float:
         """By what the state divides a unit's weapon cooldown; of Medivacs, their energy."""
         return self._types.smac_max_cooldown[unit.unit_type]
 
-    def unit_max_shield(self, unit: Unit) -> float | None:
+    def unit_max_shield(self, unit: SmacUnit) -> float | None:
         """A unit's full shield; None if it never has one."""
         return self._types.max_shield[unit.unit_type] or None
 

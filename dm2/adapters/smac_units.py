@@ -26,7 +26,7 @@ class Point(NamedTuple):
 
 
 @dataclass(slots=True)
-class Unit:
+class SmacUnit:
     """One unit at one moment; the dead have health 0 and stay where they fell."""
 
     tag: int
@@ -117,16 +117,16 @@ class Frame(NamedTuple):
         """Health and shields together, float64 [U]."""
         return self.records["health"] + self.records["shield"]
 
-    def units(self, types: UnitTypes) -> list[Unit]:
+    def units(self, types: UnitTypes) -> list[SmacUnit]:
         """All units, agents first."""
         return [self.unit(types, u) for u in range(len(self.x))]
 
-    def unit(self, types: UnitTypes, u: int) -> Unit:
+    def unit(self, types: UnitTypes, u: int) -> SmacUnit:
         """One unit."""
         record, kind, ally = self.records[u], types.kinds[u], u < types.n_agents
         heals = types.max_energy[u] > 0
         spare = max(float(record["cooldown"]), 0.0)  # of a healer: its energy
-        return Unit(
+        return SmacUnit(
             tag=u + 1,
             unit_type=int(types.numbers[u]),
             owner=AGENTS if ally else OPPONENT,

@@ -97,7 +97,7 @@ STYLE: Any = {
 
 
 @dataclass(frozen=True)
-class Condition:
+class DrawnCondition:
     """How one condition looks, the same in every figure.
 
     Args:
@@ -121,7 +121,7 @@ class Panel:
 
     title: str
     map_name: str
-    conditions: tuple[Condition, ...]
+    conditions: tuple[DrawnCondition, ...]
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class FigureDescription:
     panels: tuple[Panel, ...]
     paper_figure: str = PAPER_FIGURES[0]
 
-    def conditions(self) -> tuple[Condition, ...]:
+    def conditions(self) -> tuple[DrawnCondition, ...]:
         """The conditions of all panels, each once, in order of appearance."""
         return tuple(dict.fromkeys(condition for panel in self.panels for condition in panel.conditions))
 
@@ -151,7 +151,7 @@ def describe(matrix: Matrix, figure: str) -> FigureDescription:
     """
     maps = matrix.figure_maps(figure)
     looks = {
-        name: Condition(name, matrix.conditions[name].label, *look, matrix.conditions[name].paper_condition)
+        name: DrawnCondition(name, matrix.conditions[name].label, *look, matrix.conditions[name].paper_condition)
         for name, look in looks_of(matrix.conditions).items()
     }
     panels = tuple(
@@ -233,12 +233,12 @@ def drawn_rows(
     return rows
 
 
-def _rows(panel: Panel, condition: Condition, series: str, **columns: object) -> pd.DataFrame:
+def _rows(panel: Panel, condition: DrawnCondition, series: str, **columns: object) -> pd.DataFrame:
     names = {"panel": panel.title, "map_name": panel.map_name, "condition": condition.name, "series": series}
     return pd.DataFrame(names | columns).reindex(columns=DRAWN)
 
 
-def _our_rows(panel: Panel, condition: Condition, curves: pd.DataFrame) -> pd.DataFrame:
+def _our_rows(panel: Panel, condition: DrawnCondition, curves: pd.DataFrame) -> pd.DataFrame:
     if not was_run(curves, panel.map_name, condition.name):
         return pd.DataFrame()  # named under the figure as not run
     runs = seed_curves(curves, panel.map_name, condition.name)
@@ -255,7 +255,7 @@ def _our_rows(panel: Panel, condition: Condition, curves: pd.DataFrame) -> pd.Da
     )
 
 
-def _demonstration_rows(panel: Panel, condition: Condition, demonstrations: pd.DataFrame) -> pd.DataFrame:
+def _demonstration_rows(panel: Panel, condition: DrawnCondition, demonstrations: pd.DataFrame) -> pd.DataFrame:
     here = demonstrations["map_name"] == panel.map_name
     chosen = demonstrations[here & (demonstrations["condition"] == condition.name)]
     experts = [f"{row.expert} {_seeds_in_words(str(row.expert_seeds))}" for row in chosen.itertuples()]
@@ -274,7 +274,7 @@ def _seeds_in_words(seeds: str) -> str:
     return f"seed {seeds}" if len(each) == 1 else f"{len(each)} seeds, one per agent"
 
 
-def _paper_rows(panel: Panel, condition: Condition, paper: pd.DataFrame, paper_figure: str) -> pd.DataFrame:
+def _paper_rows(panel: Panel, condition: DrawnCondition, paper: pd.DataFrame, paper_figure: str) -> pd.DataFrame:
     curve = paper_curve(paper, panel.map_name, condition.paper_condition, paper_figure)
     return _rows(
         panel,
@@ -353,7 +353,7 @@ def empty_axes(n_rows: int, n_columns: int) -> tuple[Figure, np.ndarray]:
     return figure, figure.subplots(n_rows, n_columns, squeeze=False)
 
 
-def _series(rows: pd.DataFrame, panel: Panel, series: str, condition: Condition | None = None) -> pd.DataFrame:
+def _series(rows: pd.DataFrame, panel: Panel, series: str, condition: DrawnCondition | None = None) -> pd.DataFrame:
     chosen = rows[(rows["panel"] == panel.title) & (rows["series"] == series)]
     return chosen if condition is None else chosen[chosen["condition"] == condition.name]
 
@@ -376,7 +376,7 @@ def _draw_ours(ax: Axes, panel: Panel, rows: pd.DataFrame) -> None:
 
 
 def draw_curve(
-    ax: Axes, condition: Condition, steps: Floats, centre: Floats, low: Floats, high: Floats, markers: list[int]
+    ax: Axes, condition: DrawnCondition, steps: Floats, centre: Floats, low: Floats, high: Floats, markers: list[int]
 ) -> None:
     """One of our curves and its band.
 
@@ -453,7 +453,7 @@ def format_steps(steps: float) -> str:
 
 def _finish(figure: Figure, description: FigureDescription, rows: pd.DataFrame) -> Figure:
     handles = _legend_handles(description, rows)
-    return add_strips(figure, f"{description.title}\n{provenance(rows)}", handles, reported(description, rows))
+    return add_strips(figure, f"{description.title}\n{subtitle(rows)}", handles, curve_notes(description, rows))
 
 
 def add_strips(figure: Figure, head: str, handles: Sequence[Line2D], notes: Sequence[str]) -> Figure:
@@ -480,7 +480,7 @@ def legend_columns(labels: Sequence[str]) -> int:
     return 2 if max(widths[:half]) + max(widths[half:], default=0) + handles <= 72 * COLUMN_INCHES else 1
 
 
-def provenance(rows: pd.DataFrame, drawn: str = "mean and sd") -> str:
+def subtitle(rows: pd.DataFrame, drawn: str = "mean and sd") -> str:
     """What made our curves: engine, scale, what is `drawn` and over how many seeds, for the head of a figure."""
     engine = engine_name(str(rows["backend"].iloc[0]))
     seeds = rows.loc[rows["series"] == OURS, "n_seeds"].astype(int)
@@ -489,7 +489,7 @@ def provenance(rows: pd.DataFrame, drawn: str = "mean and sd") -> str:
     return f"{engine}, scale {rows['scale'].iloc[0]}, {over}"
 
 
-def reported(description: FigureDescription, rows: pd.DataFrame) -> list[str]:
+def curve_notes(description: FigureDescription, rows: pd.DataFrame) -> list[str]:
     """What a reader must know beside the curves: experts, conditions without runs, seeds cut to their common part."""
     ours = rows[rows["series"] == OURS]
     notes = [*not_run(description.panels, ours), *experts_of(rows)]

@@ -44,7 +44,7 @@ class Tables:
 
 
 @dataclass(frozen=True)
-class Demonstrations:
+class DemonstrationFacts:
     """The demonstrations that a condition learns from.
 
     Args:
@@ -118,14 +118,14 @@ def experts(conditions: Sequence[str], map_name: str, tables: Tables) -> str:
     )
 
 
-def demonstrations_of(tables: Tables, map_name: str, condition: str) -> Demonstrations | None:
+def demonstrations_of(tables: Tables, map_name: str, condition: str) -> DemonstrationFacts | None:
     """The row of a condition on a map in demonstrations.csv; None where it has none."""
     table = tables.demonstrations
     chosen = table[(table["map_name"] == map_name) & (table["condition"] == condition)]
     if chosen.empty:
         return None
     row = chosen.iloc[0]
-    return Demonstrations(
+    return DemonstrationFacts(
         expert=row["expert"],
         checkpoint_percent=int(row["checkpoint_percent"]),
         seeds=row["expert_seeds"].replace(" ", ", "),
@@ -145,7 +145,7 @@ def _experts_won(tables: Tables, map_name: str, condition: str) -> Share:
     return won
 
 
-def _known_demonstrations(tables: Tables, map_name: str, condition: str) -> Demonstrations:
+def _known_demonstrations(tables: Tables, map_name: str, condition: str) -> DemonstrationFacts:
     found = demonstrations_of(tables, map_name, condition)
     if found is None:
         raise ResultsError(f"found no demonstrations of {condition} on {map_name} in the table, expected one row")

@@ -28,7 +28,7 @@ from dm2.analysis.curve_figures import (
     OUR_LINE,
     OURS,
     STYLE,
-    Condition,
+    DrawnCondition,
     FigureDescription,
     Panel,
     add_strips,
@@ -39,8 +39,8 @@ from dm2.analysis.curve_figures import (
     format_steps,
     marker_places,
     not_run,
-    provenance,
     save,
+    subtitle,
 )
 from dm2.analysis.few_seeds import MIN_SEEDS
 from dm2.analysis.plotting import figure_settings
@@ -154,7 +154,7 @@ def pooled_panel(description: FigureDescription) -> Panel | None:
 
 def _with_pooled(
     description: FigureDescription, runs: Mapping[str, Mapping[str, SeedCurves]]
-) -> Iterator[tuple[Panel, Condition, list[SeedCurves]]]:
+) -> Iterator[tuple[Panel, DrawnCondition, list[SeedCurves]]]:
     """Every panel, condition and its runs on each of the panel's maps, the pooled panel last."""
     pooled = pooled_panel(description)
     for panel in description.panels if pooled is None else (*description.panels, pooled):
@@ -164,11 +164,11 @@ def _with_pooled(
                 yield panel, condition, [runs[name][condition.name] for name in maps]
 
 
-def _run_on(curves: pd.DataFrame, panel: Panel) -> list[Condition]:
+def _run_on(curves: pd.DataFrame, panel: Panel) -> list[DrawnCondition]:
     return [condition for condition in panel.conditions if was_run(curves, panel.map_name, condition.name)]
 
 
-def _names(conditions: Sequence[Condition]) -> list[str]:
+def _names(conditions: Sequence[DrawnCondition]) -> list[str]:
     return [condition.name for condition in conditions]
 
 
@@ -179,7 +179,7 @@ def _areas(runs: SeedCurves) -> Floats:
 def _row(
     shows: str,
     panel: Panel,
-    condition: Condition,
+    condition: DrawnCondition,
     runs: Sequence[SeedCurves],
     strata: Sequence[Floats],
     statistic: Statistic,
@@ -280,16 +280,16 @@ def _dress_intervals(ax: Axes, title: str, n_conditions: int, label: str) -> Non
     ax.set_xlabel(label)
 
 
-def _rows_of(rows: pd.DataFrame, panel: Panel, condition: Condition) -> pd.DataFrame:
+def _rows_of(rows: pd.DataFrame, panel: Panel, condition: DrawnCondition) -> pd.DataFrame:
     return rows[(rows["panel"] == panel.title) & (rows["condition"] == condition.name)]
 
 
 def _finish(figure: Figure, description: FigureDescription, rows: pd.DataFrame) -> Figure:
-    head = f"{description.title}\n{provenance(rows, '95 % intervals')}"
-    return add_strips(figure, head, condition_handles(description, rows), reported(description, rows))
+    head = f"{description.title}\n{subtitle(rows, '95 % intervals')}"
+    return add_strips(figure, head, condition_handles(description, rows), interval_notes(description, rows))
 
 
-def reported(description: FigureDescription, rows: pd.DataFrame) -> list[str]:
+def interval_notes(description: FigureDescription, rows: pd.DataFrame) -> list[str]:
     """What a reader must know beside the figure: conditions without runs, few seeds, runs cut to what they share."""
     notes = not_run(description.panels, rows)
     if rows["n_seeds"].min() < MIN_SEEDS:

@@ -265,7 +265,7 @@ def engine_name(backend: str) -> str:
     return backend.replace("simulator", "built-in simulator")
 
 
-def summarise(curves: pd.DataFrame) -> pd.DataFrame:
+def summary_table(curves: pd.DataFrame) -> pd.DataFrame:
     """One row per map and condition: how it ends, how fast it learns, and over how many seeds.
 
     Args:
@@ -312,7 +312,7 @@ def cut_short(summary: pd.DataFrame) -> list[str]:
     """A sentence for each condition whose seeds have unequal lengths, so that only their common part counts.
 
     Args:
-        summary: table of `summarise`.
+        summary: what `summary_table` returned.
     """
     spacing = summary["env_steps"] / (summary["evaluations"] - 1).clip(lower=1)
     cut = summary[summary["env_steps_cut"] > spacing]  # less is only where the last evaluation fell

@@ -24,7 +24,7 @@ from torch import Tensor
 from dm2.analysis.csv_files import read_csv
 from dm2.battle.env import BattleEnv, load_scenario, simulator_spec
 from dm2.battle.rules_of_smac import EAST, NO_OP, NORTH, REWARD_SCALE_RATE, SOUTH, STOP, WEST
-from dm2.learners.qmix import JointPolicy, QMIXPolicy, initial_parameters
+from dm2.learners.qmix import JointPolicy, QMIXPolicy, draw_parameters
 from dm2.play.actions import epsilon_at
 from dm2.settings.learners import QMIXSettings
 
@@ -91,7 +91,7 @@ def near_random_team(env: BattleEnv, seed: int, epsilon_anneal_env_steps: int) -
     generator = np.random.default_rng(seed)
     moments = [(2 * net + 1) * _WINDOW // (2 * _NETS) for net in range(_NETS)]
     policy = JointPolicy(
-        [QMIXPolicy(initial_parameters(spec, settings, generator), spec, epsilon_at(at, settings)) for at in moments]
+        [QMIXPolicy(draw_parameters(spec, settings, generator), spec, epsilon_at(at, settings)) for at in moments]
     )
     hidden = policy.initial_hidden(per_net)["hidden"].unflatten(0, (_NETS, spec.n_agents))  # [nets, A, battles, H]
     last_actions = torch.full((_NETS, spec.n_agents, per_net), -1)

@@ -15,7 +15,7 @@ import pandas as pd
 
 from dm2.analysis.csv_files import read_csv
 from dm2.analysis.plotting import figure_settings
-from dm2.analysis.tables import in_paper, paper_curve, summarise
+from dm2.analysis.tables import in_paper, paper_curve, summary_table
 from dm2.backends.make_env import env_spec
 from dm2.play.evaluation import evaluate
 from dm2.play.scripted import scripted_policy
@@ -120,7 +120,7 @@ def learning_speed(
         not known is NaN.
     """
     rows = []
-    for run in summarise(curves).to_dict("records"):
+    for run in summary_table(curves).to_dict("records"):
         map_name, condition = run["map_name"], _in_paper(run["condition"])
         shown, ends = paper_curve(paper_curves, map_name, condition), in_paper(paper_ends, map_name, condition)
         if len(shown):

@@ -155,7 +155,7 @@ def losses_and_hits(parameters: Tensor, shape: NetShape, rows: CloningRows, epis
 
 
 @torch.no_grad()
-def score(parameters: Tensor, shape: NetShape, rows: CloningRows, episodes: Tensor) -> tuple[float, float]:
+def loss_and_accuracy(parameters: Tensor, shape: NetShape, rows: CloningRows, episodes: Tensor) -> tuple[float, float]:
     """Mean cross-entropy and accuracy over the steps of some episodes; see `losses_and_hits`."""
     losses, hits = losses_and_hits(parameters, shape, rows, episodes)
     return float(losses.mean()), float(hits.float().mean())
@@ -181,12 +181,13 @@ def clone(
     shuffled = generator.permutation(len(rows.lengths))
     n_held_out = min(max(1, round(settings.held_out * len(shuffled))), len(shuffled) - 1)
     held_out, learned = torch.from_numpy(shuffled[:n_held_out]), shuffled[n_held_out:]
-    best, best_parameters, best_epoch, epoch = score(parameters, shape, rows, held_out), parameters.clone(), 0, 0
+    best, best_parameters = loss_and_accuracy(parameters, shape, rows, held_out), parameters.clone()
+    best_epoch = epoch = 0
     while epoch < min(settings.max_epochs, best_epoch + settings.patience):
         epoch += 1
         for batch in torch.from_numpy(generator.permutation(learned)).split(settings.batch_episodes):
             optimizer.step(_gradient(parameters, shape, rows, batch))
-        found = score(parameters, shape, rows, held_out)
+        found = loss_and_accuracy(parameters, shape, rows, held_out)
         if found[0] < best[0]:
             best, best_parameters, best_epoch = found, parameters.clone(), epoch
     parameters.copy_(best_parameters)

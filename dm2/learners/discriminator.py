@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from dm2.play.demonstrations import Demonstrations
 
 
-def input_size(obs_size: int, kind: str) -> int:
+def discriminator_input_size(obs_size: int, kind: str) -> int:
     """Numbers the discriminator reads per step; kind is "state" or "state_action"."""
     return obs_size + (kind == "state_action")
 
@@ -108,7 +108,7 @@ def stored_logits(parameters: Tensor, spec: EnvSpec, settings: DiscriminatorSett
     Raises:
         ValueError: the parameters are of other networks.
     """
-    shapes = parameter_shapes(input_size(spec.obs_size, settings.input), settings.hidden_size)
+    shapes = parameter_shapes(discriminator_input_size(spec.obs_size, settings.input), settings.hidden_size)
     check_shape("discriminator.parameters", parameters, (spec.n_agents, sum(map(prod, shapes.values()))))
     net = parameter_views(parameters, shapes)
     return lambda episodes: logits(net, inputs(episodes.obs, episodes.actions, settings.input))
@@ -126,7 +126,7 @@ class Discriminator:
 
     def __init__(self, spec: EnvSpec, settings: DiscriminatorSettings, quirks: QuirkSettings, seed: int) -> None:
         self.spec, self.settings, self.quirks, self.seed = spec, settings, quirks, seed
-        self.input_size = input_size(spec.obs_size, settings.input)
+        self.input_size = discriminator_input_size(spec.obs_size, settings.input)
         self.rows_per_episode = spec.episode_limit + quirks.absorbing_zeros  # the terminal row is one more
         self.updates = 0
         shapes = parameter_shapes(self.input_size, settings.hidden_size)

@@ -79,7 +79,7 @@ def mixer_shapes(spec: EnvSpec, settings: QMIXSettings) -> dict[str, tuple[int, 
     return shapes
 
 
-def initial_parameters(spec: EnvSpec, settings: QMIXSettings, generator: np.random.Generator) -> Parameters:
+def draw_parameters(spec: EnvSpec, settings: QMIXSettings, generator: np.random.Generator) -> Parameters:
     """Draw all parameters uniformly within +-1/sqrt(inputs of the layer), the GRU's within +-1/sqrt(its units).
 
     These are the defaults of torch's layers, which PyMARL leaves as they are.
@@ -93,7 +93,7 @@ def initial_parameters(spec: EnvSpec, settings: QMIXSettings, generator: np.rand
     return parameters
 
 
-def build_inputs(obs: Tensor, last_actions: Tensor, agents: Tensor, n_actions: int, n_agents: int) -> Tensor:
+def shared_net_inputs(obs: Tensor, last_actions: Tensor, agents: Tensor, n_actions: int, n_agents: int) -> Tensor:
     """What the shared net sees: own observation, own last action one-hot (zeros before the first), own number one-hot.
 
     Args:
@@ -117,10 +117,10 @@ def gru_weights(parameters: Parameters) -> GRUWeights:
 
 
 def agent_inputs(batch: ReplayBatch) -> Tensor:
-    """`build_inputs` of every row of a batch, its agents one after the other, float32 [rows * A, inputs]."""
+    """`shared_net_inputs` of every row of a batch, its agents one after the other, float32 [rows * A, inputs]."""
     numbers = torch.arange(batch.obs.shape[1])
     n_actions = batch.avail_actions.shape[-1]
-    return build_inputs(batch.obs, batch.last_actions, numbers, n_actions, len(numbers)).flatten(0, 1)
+    return shared_net_inputs(batch.obs, batch.last_actions, numbers, n_actions, len(numbers)).flatten(0, 1)
 
 
 def agent_values(parameters: Parameters, batch: ReplayBatch, inputs: Tensor) -> Tensor:
@@ -186,7 +186,7 @@ def step_values(parameters: Parameters, inputs: Tensor, hidden: Tensor) -> tuple
 
     Args:
         parameters: of the shared agent.
-        inputs: `build_inputs` of so many agents, float32 [rows, inputs].
+        inputs: `shared_net_inputs` of so many agents, float32 [rows, inputs].
         hidden: the GRU's state before the step, float32 [rows, H].
 
     Returns:
@@ -235,7 +235,7 @@ class QMIXPolicy:
         self, obs: Tensor, last_actions: Tensor, avail_actions: Tensor, hidden: Hidden, uniform: Tensor
     ) -> ActResult:
         """Choose the actions of one step; see dm2.play.rollout.Policy."""
-        inputs = build_inputs(obs, last_actions, self.agents, self.spec.n_actions, self.spec.n_agents)
+        inputs = shared_net_inputs(obs, last_actions, self.agents, self.spec.n_actions, self.spec.n_agents)
         values, state = step_values(self.parameters, inputs.flatten(0, 1), hidden["hidden"].flatten(0, 1))
         actions = epsilon_greedy(values.view(avail_actions.shape), avail_actions, self.epsilon, uniform)
         return ActResult(actions, {"hidden": state.view_as(hidden["hidden"])})
@@ -261,7 +261,7 @@ class JointPolicy:
     ) -> ActResult:
         """Choose the actions of one step; see dm2.play.rollout.Policy."""
         agents, before = self.policies[0].spec.n_agents, hidden["hidden"]
-        inputs = build_inputs(obs, last_actions, self._agents, avail_actions.shape[-1], agents)
+        inputs = shared_net_inputs(obs, last_actions, self._agents, avail_actions.shape[-1], agents)
         by_team = (x.unflatten(0, (-1, agents)).flatten(1, 2) for x in (inputs, before))  # [teams, A * B, ...]
         values, state = step_values(self.parameters, *by_team)
         parts = (x.split(agents) for x in (values.view(avail_actions.shape), avail_actions, uniform))
@@ -318,7 +318,7 @@ class QMIX:
         self.spec = spec
         self.settings = settings
         self.episodes_per_update = settings.n_battles
-        self.parameters = initial_parameters(spec, settings, stream(seed, "initialisation"))
+        self.parameters = draw_parameters(spec, settings, stream(seed, "initialisation"))
         self.target = {name: value.clone() for name, value in self.parameters.items()}
         self.square_average = {name: torch.zeros_like(value) for name, value in self.parameters.items()}
         self.replay = Replay(settings.replay_episodes)

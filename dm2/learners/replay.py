@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from dm2.core.checks import check_shape
-from dm2.nets import recurrence
+from dm2.nets.recurrence import pack
 from dm2.play.rollout import NO_ACTION_YET, Episodes
 
 EPISODE_FIELDS = tuple(
@@ -162,7 +162,7 @@ class Replay:
         numbers = generator.choice(len(self), size=n_episodes, replace=False) + self._evicted
         ends = np.cumsum([block.n_episodes for block in self._blocks])
         blocks = np.searchsorted(ends, numbers, side="right")
-        return pack(
+        return replay_batch(
             [
                 StoredEpisode(self._blocks[block], int(number - ends[block] + self._blocks[block].n_episodes))
                 for number, block in zip(numbers, blocks, strict=True)
@@ -179,14 +179,12 @@ class Replay:
         self._evicted = int(tensors["evicted"])
 
 
-def pack(episodes: list[StoredEpisode]) -> ReplayBatch:
+def replay_batch(episodes: list[StoredEpisode]) -> ReplayBatch:
     """Lay episodes out step by step, the longest first."""
     played = torch.tensor([episode.length for episode in episodes])
     truncated = torch.tensor([episode.truncated for episode in episodes])
     lengths = played + truncated  # rows of each episode
-    source, counts, order = recurrence.pack(
-        _starts(lengths), lengths
-    )  # where a row is while episodes follow each other
+    source, counts, order = pack(_starts(lengths), lengths)  # where a row is while episodes follow each other
     played, truncated, offsets = played[order], truncated[order], _starts(counts)
     step = torch.repeat_interleave(counts)  # of each packed row
     place = torch.arange(len(step)) - offsets[step]  # of the row's episode in the order

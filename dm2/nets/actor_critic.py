@@ -212,12 +212,12 @@ def forward(net: Folded, inputs: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor
     layer2 = normalise(linear(layer1, net.weight2, net.bias2).relu())
     from_input = linear(layer2, net.gru_input_weight, net.gru_input_bias)
     from_hidden = linear(hidden, net.gru_hidden_weight, net.gru_hidden_bias)
-    new_hidden = gru(from_input, from_hidden, hidden)
+    new_hidden = gru_cell(from_input, from_hidden, hidden)
     outputs = linear(normalise(new_hidden), net.head_weight, net.head_bias)
     return outputs, new_hidden
 
 
-def gru(from_input: Tensor, from_hidden: Tensor, hidden: Tensor) -> Tensor:
+def gru_cell(from_input: Tensor, from_hidden: Tensor, hidden: Tensor) -> Tensor:
     """Gated recurrent unit (Cho et al. 2014, in the variant of torch.nn.GRUCell).
 
         r = sigmoid(i_r + h_r),  z = sigmoid(i_z + h_z),  n = tanh(i_n + r h_n),  h' = n + z (h - n)

@@ -55,7 +55,7 @@ def sigmoid(x: Scalar) -> Scalar:
     return f32(1.0) / (f32(1.0) + exp(-x))
 
 
-class Kernels(NamedTuple):
+class LayerKernels(NamedTuple):
     """Compiled layers for one number of hidden units."""
 
     relu_norm: Callable[..., None]
@@ -65,7 +65,7 @@ class Kernels(NamedTuple):
 
 
 @lru_cache
-def kernels(hidden: int) -> Kernels:
+def layer_kernels(hidden: int) -> LayerKernels:
     """Compile the layers for this number of hidden units (a constant lets the compiler vectorise)."""
     h1, h2, h3 = hidden, 2 * hidden, 3 * hidden
     share = f32(1.0 / hidden)
@@ -166,7 +166,7 @@ def kernels(hidden: int) -> Kernels:
                 input_bias_gradient[j] += a[j]
                 hidden_bias_gradient[j] += b[j]
 
-    return Kernels(relu_norm, relu_norm_backward, gru_norm, gru_norm_backward)
+    return LayerKernels(relu_norm, relu_norm_backward, gru_norm, gru_norm_backward)
 
 
 class ChunkLoss(NamedTuple):
@@ -208,7 +208,7 @@ class _Chunk:
 
     def __init__(self, net: Folded) -> None:
         hidden, outputs = net.head_weight.shape[1:]
-        self.kernels = kernels(hidden)
+        self.kernels = layer_kernels(hidden)
         self.z1, self.y1, self.z2, self.y2, self.y3, self.d = torch.empty(6, ROWS_PER_CHUNK, hidden)
         self.from_input, self.from_hidden = torch.empty(2, ROWS_PER_CHUNK, 3 * hidden)
         self.out = torch.empty(ROWS_PER_CHUNK, outputs)

@@ -28,7 +28,7 @@ from torch.autograd.function import once_differentiable
 
 from dm2.core.checks import check_shape
 from dm2.core.jit import njit
-from dm2.nets import actor_critic as nets
+from dm2.nets.actor_critic import gru_cell
 from dm2.nets.kernels import FAST, sigmoid
 from dm2.nets.products import add_product, library, linear, multiply, product
 
@@ -117,7 +117,7 @@ def gru_step(inputs: Tensor, hidden: Tensor, weights: GRUWeights) -> Tensor:
         return torch.gru_cell(inputs, hidden, *weights)
     from_input = product(inputs, weights.input_weight.mT) + weights.input_bias[..., None, :]
     from_hidden = product(hidden, weights.hidden_weight.mT) + weights.hidden_bias[..., None, :]
-    return nets.gru(from_input, from_hidden, hidden)
+    return gru_cell(from_input, from_hidden, hidden)
 
 
 class _Unroll(torch.autograd.Function):
@@ -175,7 +175,7 @@ def unroll(
         History: state before each sequence's first step, then that after each step, [counts[0] + rows, H].
     """
     history = torch.cat([hidden, gates.new_empty(gates.shape[0], hidden.shape[1])])
-    step = kernels(hidden.shape[1]).step
+    step = gru_kernels(hidden.shape[1]).step
     n_gates, n_from_hidden, n_history, n_bias = (x.numpy() for x in (gates, from_hidden, history, hidden_bias))
     before, start = 0, 0  # row of the history with the first sequence's state, row of its step
     for count, step_from_hidden in zip(counts, from_hidden.split(counts), strict=True):
@@ -205,7 +205,7 @@ def unroll_backward(
         counts: sequences at each step.
         hidden_weight: transposed, [H, 3 H].
     """
-    step, first = kernels(history.shape[1]).step_backward, counts[0]
+    step, first = gru_kernels(history.shape[1]).step_backward, counts[0]
     n_grad, n_gates, n_from_hidden, n_history = (x.numpy() for x in (grad, gates, from_hidden, history))
     by_from_hidden, weight, end = from_hidden.split(counts), hidden_weight.t(), grad.shape[0]
     for t in range(len(counts) - 1, 0, -1):
@@ -232,7 +232,7 @@ def states_before(history: Tensor, counts: list[int]) -> Tensor:
     return torch.cat(before)
 
 
-class Kernels(NamedTuple):
+class GRUKernels(NamedTuple):
     """Compiled steps for one number of units."""
 
     step: Callable[..., None]
@@ -240,7 +240,7 @@ class Kernels(NamedTuple):
 
 
 @lru_cache
-def kernels(units: int) -> Kernels:
+def gru_kernels(units: int) -> GRUKernels:
     """Compile one step of the GRU, forward and back, for this number of units (a constant, so that it vectorises)."""
     h1, h2 = units, 2 * units
     one, two = np.float32(1.0), np.float32(2.0)
@@ -273,4 +273,4 @@ def kernels(units: int) -> Kernels:
                 a[j], a[h1 + j], a[h2 + j] = dr, dz, dn
                 b[j], b[h1 + j], b[h2 + j] = dr, dz, dn * r
 
-    return Kernels(step, step_backward)
+    return GRUKernels(step, step_backward)

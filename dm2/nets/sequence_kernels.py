@@ -18,9 +18,8 @@ import torch
 from torch import Tensor
 
 from dm2.core.jit import njit
-from dm2.nets import kernels as net_kernels
 from dm2.nets.actor_critic import Folded, normalise
-from dm2.nets.kernels import FAST, LAYER_NORM_EPSILON
+from dm2.nets.kernels import FAST, LAYER_NORM_EPSILON, LayerKernels, layer_kernels
 from dm2.nets.products import add_product, linear, product
 from dm2.nets.recurrence import GRUWeights, gru, pack, states_before, unroll, unroll_backward
 
@@ -130,7 +129,7 @@ def _add_gradients(
     net: Folded, gradients: Folded, block: SequenceBlock, loss: Callable[[SequenceBlock, Array], None]
 ) -> None:
     """Add the gradients of one block; d is the gradient by whatever was computed last."""
-    layer, sequence = net_kernels.kernels(net.weight2.shape[0]), kernels(net.weight2.shape[0])
+    layer, sequence = layer_kernels(net.weight2.shape[0]), row_kernels(net.weight2.shape[0])
     counts = block.counts.tolist()
     z1, y1, rstd1 = _relu_norm(layer, block.inputs, net.weight1, net.bias1)
     z2, y2, rstd2 = _relu_norm(layer, y1, net.weight2, net.bias2)
@@ -165,9 +164,7 @@ def _add_gradients(
     add_product(gradients.weight1, block.inputs.t(), d)
 
 
-def _relu_norm(
-    layer: net_kernels.Kernels, inputs: Tensor, weight: Tensor, bias: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def _relu_norm(layer: LayerKernels, inputs: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Before the ReLU, after the normalisation, and one over the standard deviation of each row."""
     z = product(inputs, weight)
     y, rstd = torch.empty_like(z), torch.empty(len(z))
@@ -175,8 +172,8 @@ def _relu_norm(
     return z, y, rstd
 
 
-class Kernels(NamedTuple):
-    """Compiled loops for one number of units."""
+class RowKernels(NamedTuple):
+    """Compiled loops over rows for one number of units."""
 
     norm: Callable[..., None]
     norm_backward: Callable[..., None]
@@ -184,7 +181,7 @@ class Kernels(NamedTuple):
 
 
 @lru_cache
-def kernels(units: int) -> Kernels:
+def row_kernels(units: int) -> RowKernels:
     """Compile for this number of units (a constant, so that it vectorises)."""
     share, gate_units = np.float32(1.0 / units), 3 * units
     zero, one = np.float32(0.0), np.float32(1.0)
@@ -224,4 +221,4 @@ def kernels(units: int) -> Kernels:
             for j in range(gate_units):
                 total[j] += row[j]
 
-    return Kernels(norm, norm_backward, gather_sums)
+    return RowKernels(norm, norm_backward, gather_sums)

@@ -16,10 +16,10 @@ def main(
     summary: Annotated[Path, typer.Option(help="Table to write: one row per map and condition.", dir_okay=False)],
 ) -> None:
     """Gather the metrics of finished runs of one scale into two tables; says where seeds have unequal lengths."""
-    from dm2.analysis.tables import cut_short, learning_curves, summarise, write_table
+    from dm2.analysis.tables import cut_short, learning_curves, summary_table, write_table
 
     table = learning_curves(run_directories)
-    summarised = summarise(table)
+    summarised = summary_table(table)
     write_table(table, curves)
     write_table(summarised, summary)
     for note in cut_short(summarised):

@@ -24,7 +24,7 @@ pytest.importorskip("websocket")
 pytest.importorskip("websockets")
 
 from dm2.adapters.smac import StarCraft2Env
-from dm2.adapters.smac_units import Unit
+from dm2.adapters.smac_units import SmacUnit
 from dm2.adapters.stand_in.install import install
 from dm2.adapters.stand_in.match import Match
 from dm2.backends.installation import game, is_stand_in
@@ -142,7 +142,7 @@ class Team:
 FIELDS = ("health", "health_max", "shield", "shield_max", "energy", "weapon_cooldown", "radius", "unit_type", "owner")
 
 
-def check_equal(ours: dict[int, Unit], theirs: dict[int, Any]) -> None:
+def check_equal(ours: dict[int, SmacUnit], theirs: dict[int, Any]) -> None:
     assert set(theirs) == {number for number, unit in ours.items() if unit.health > 0}
     for number, unit in theirs.items():
         for field in FIELDS:

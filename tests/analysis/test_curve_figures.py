@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 from support.figure_tables import DM2, IPPO, demonstrations, description, learning_curves, paper
 
 from dm2.analysis.curve_figures import (
-    Condition,
+    DrawnCondition,
     FigureDescription,
     Panel,
+    curve_notes,
     describe,
     draw,
     drawn_rows,
@@ -20,8 +21,7 @@ from dm2.analysis.curve_figures import (
     looks_of,
     make_figure,
     paper_needs_own_axes,
-    provenance,
-    reported,
+    subtitle,
 )
 from dm2.analysis.tables import ResultsError
 from dm2.settings.matrix import Matrix
@@ -83,7 +83,7 @@ def test_short_training_gets_the_papers_curves_on_their_own_axes_beside_it() -> 
 def test_many_conditions_take_the_whole_width_and_the_papers_curves_go_below() -> None:
     names = ["ippo", *(f"dm2_ippo_demo_{percent}" for percent in range(10, 100, 10))]
     looks = looks_of(names)
-    ladder = tuple(Condition(name, name, *looks[name], name) for name in names)
+    ladder = tuple(DrawnCondition(name, name, *looks[name], name) for name in names)
     panels = tuple(Panel(name, name, ladder) for name in ("5m_vs_6m", "3s_vs_4z"))
     long = [learning_curves(panel.map_name, end=10_000_000) for panel in panels]
     crowded = FigureDescription("All", panels)
@@ -132,15 +132,15 @@ def test_demonstrations_are_a_dashed_line_in_the_colour_of_their_condition() -> 
 
 def test_head_names_engine_scale_and_seeds() -> None:
     rows = rows_of(description(), learning_curves())
-    assert provenance(rows) == "built-in simulator 1, scale quick, mean and sd over 2 seeds"
+    assert subtitle(rows) == "built-in simulator 1, scale quick, mean and sd over 2 seeds"
     one = rows_of(description(), learning_curves().query("seed == 1"))
-    assert provenance(one) == "built-in simulator 1, scale quick, 1 seed"
+    assert subtitle(one) == "built-in simulator 1, scale quick, 1 seed"
 
 
 def test_what_is_missing_or_cut_is_reported_under_the_figure() -> None:
     curves = learning_curves()
     curves = curves[(curves["condition"] == "ippo") & ((curves["seed"] == 1) | (curves["env_steps"] <= 150_000))]
-    notes = reported(description(), rows_of(description(), curves))
+    notes = curve_notes(description(), rows_of(description(), curves))
     assert notes == [
         "not run: dm2_ippo_demo on 3s_vs_3z",
         "experts on 3s_vs_3z: ippo seed 7",
@@ -151,7 +151,7 @@ def test_what_is_missing_or_cut_is_reported_under_the_figure() -> None:
 def test_nothing_is_reported_when_last_evaluations_differ_by_a_few_steps() -> None:
     curves = learning_curves()
     curves.loc[(curves["seed"] == 1) & (curves["env_steps"] == 300_000), "env_steps"] += 4_000
-    assert reported(description(), rows_of(description(), curves)) == ["experts on 3s_vs_3z: ippo seed 7"]
+    assert curve_notes(description(), rows_of(description(), curves)) == ["experts on 3s_vs_3z: ippo seed 7"]
 
 
 def test_each_expert_of_a_panel_is_named_once() -> None:
@@ -159,7 +159,7 @@ def test_each_expert_of_a_panel_is_named_once() -> None:
     table = pd.concat([demonstrations().assign(condition=name) for name in conditions])
     teams = table.assign(expert_seeds=["7", "1 2 3"])
     rows = [drawn_rows(description(), learning_curves(), one, paper()) for one in (table, teams)]
-    assert [reported(description(), one) for one in rows] == [
+    assert [curve_notes(description(), one) for one in rows] == [
         ["experts on 3s_vs_3z: ippo seed 7"],
         ["experts on 3s_vs_3z: ippo seed 7, ippo 3 seeds, one per agent"],
     ]

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
-from dm2.analysis.curve_figures import Condition, FigureDescription, Panel, describe
+from dm2.analysis.curve_figures import DrawnCondition, FigureDescription, Panel, describe
 from dm2.analysis.interval_figures import (
     area_rows,
     draw_area,
@@ -15,16 +15,16 @@ from dm2.analysis.interval_figures import (
     draw_interquartile_mean,
     improvement_rows,
     interquartile_mean_rows,
+    interval_notes,
     make_interval_figure,
     pooled_panel,
-    reported,
 )
 from dm2.analysis.tables import ResultsError
 from dm2.settings.matrix import Matrix
 
 REPOSITORY = Path(__file__).parents[2]
-IPPO = Condition("ippo", "IPPO", "#000000", "o")
-QMIX = Condition("qmix", "QMIX", "#E69F00", "s")
+IPPO = DrawnCondition("ippo", "IPPO", "#000000", "o")
+QMIX = DrawnCondition("qmix", "QMIX", "#E69F00", "s")
 KINDS = ["interquartile_mean", "area", "improvement"]
 
 
@@ -48,7 +48,7 @@ HEIGHTS = {
 }
 
 
-def description(*maps: str, conditions: tuple[Condition, ...] = (IPPO, QMIX)) -> FigureDescription:
+def description(*maps: str, conditions: tuple[DrawnCondition, ...] = (IPPO, QMIX)) -> FigureDescription:
     return FigureDescription("Title", tuple(Panel(name, name, conditions) for name in maps or ("3m", "8m")))
 
 
@@ -85,12 +85,12 @@ def test_runs_of_unequal_length_are_compared_over_their_common_part_and_reported
     both = pd.concat([rising, curves({("3m", "ippo"): [0.1] * 5})])
     rows = area_rows(description("3m"), both)
     assert estimates(rows) == pytest.approx({("3m", "ippo"): 0.1, ("3m", "qmix"): 0.25})
-    assert reported(description("3m"), rows) == ["qmix on 3m: runs of unequal length, 1k env steps left out"]
+    assert interval_notes(description("3m"), rows) == ["qmix on 3m: runs of unequal length, 1k env steps left out"]
 
 
 def test_what_was_not_run_and_few_seeds_are_reported() -> None:
     rows = area_rows(description("3m"), curves({("3m", "ippo"): [0.1, 0.2]}))
-    assert reported(description("3m"), rows) == [
+    assert interval_notes(description("3m"), rows) == [
         "not run: qmix on 3m",
         "fewer than 5 seeds: too few for the intervals to hold what they promise",
     ]

@@ -8,7 +8,7 @@ import pytest
 from dm2.analysis.evidence import Tables
 from dm2.analysis.judgement import judge
 from dm2.analysis.report import write_report
-from dm2.analysis.tables import DEMONSTRATIONS, ResultsError, summarise, write_table
+from dm2.analysis.tables import DEMONSTRATIONS, ResultsError, summary_table, write_table
 
 PAPER = Path(__file__).parents[2] / "results" / "paper"
 
@@ -52,7 +52,7 @@ def scale(tmp_path: Path) -> Path:
         [["3m", "dm2_<i>", "a", "ippo", "7 9", 100, 0.1, 200, 0.75, 200, 0.875, 640, 12.34]], columns=DEMONSTRATIONS
     )
     paper = [pd.read_csv(PAPER / name) for name in ("paper_curves.csv", "demo_win_rates.csv")]
-    write_table(summarise(curves), tmp_path / "summary.csv")
+    write_table(summary_table(curves), tmp_path / "summary.csv")
     write_table(demonstrations, tmp_path / "demonstrations.csv")
     write_table(judge(Tables(curves, demonstrations, *paper)), tmp_path / "claims.csv")
     (tmp_path / "core.png").write_bytes(b"\x89PNG picture")

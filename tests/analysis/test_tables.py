@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dm2.analysis.csv_files import TEXT, read_csv
-from dm2.analysis.curve_figures import DRAWN, Condition, FigureDescription, Panel, drawn_rows
+from dm2.analysis.curve_figures import DRAWN, DrawnCondition, FigureDescription, Panel, drawn_rows
 from dm2.analysis.tables import (
     CURVES,
     DEMONSTRATIONS,
@@ -22,7 +22,7 @@ from dm2.analysis.tables import (
     read_run,
     read_table,
     seed_curves,
-    summarise,
+    summary_table,
     write_table,
 )
 from dm2.core.files import sha256_of_file, write_json
@@ -124,10 +124,10 @@ def test_a_name_stays_what_it_is_in_every_table(tmp_path: Path, name: str) -> No
     write_table(curves, tmp_path / "learning_curves.csv")
     curves = read_table(tmp_path / "learning_curves.csv", CURVES)
     assert (set(curves["condition"]), set(curves["scale"])) == ({name}, {name})
-    write_table(summarise(curves), tmp_path / "summary.csv")
+    write_table(summary_table(curves), tmp_path / "summary.csv")
     summary = read_table(tmp_path / "summary.csv", ["condition", "seeds"])
     assert (summary["condition"].tolist(), summary["seeds"].tolist()) == ([name], ["1"])
-    description = FigureDescription("", (Panel("3m", "3m", (Condition(name, "", "k", "o"),)),))
+    description = FigureDescription("", (Panel("3m", "3m", (DrawnCondition(name, "", "k", "o"),)),))
     nothing = pd.DataFrame(columns=DEMONSTRATIONS), pd.DataFrame(columns=PAPER_CURVES)
     write_table(drawn_rows(description, curves, *nothing), tmp_path / "core.csv")
     assert set(read_table(tmp_path / "core.csv", DRAWN)["condition"]) == {name}
@@ -239,10 +239,10 @@ def test_seeds_of_unequal_length_are_reported_but_not_a_last_evaluation_a_little
     for condition, longer in (("ippo", (0, 100, 200, 301)), ("qmix", (0, 110, 220))):
         write_run(tmp_path, condition, seed=1, steps=longer)
         write_run(tmp_path, condition, seed=2, steps=(0, 100, 200))
-    (note,) = cut_short(summarise(learning_curves(tmp_path.glob("3m/ippo/*"))))
+    (note,) = cut_short(summary_table(learning_curves(tmp_path.glob("3m/ippo/*"))))
     assert note.startswith("ippo on 3m: seeds of unequal length, compared over the 200 env steps that they share")
     assert note.endswith("the longest goes on for 101")
-    assert cut_short(summarise(learning_curves(tmp_path.glob("3m/qmix/*")))) == []
+    assert cut_short(summary_table(learning_curves(tmp_path.glob("3m/qmix/*")))) == []
 
 
 def test_seed_curves_of_a_condition_that_was_not_run(tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ def test_seed_curves_of_a_condition_that_was_not_run(tmp_path: Path) -> None:
 def test_summary_by_hand(tmp_path: Path) -> None:
     write_run(tmp_path, seed=1, steps=(0, 100, 200), win_rate=[0, 0.4, 0.8])
     write_run(tmp_path, seed=2, steps=(0, 100, 200), win_rate=[0, 0.6, 1.0])
-    row = summarise(learning_curves(tmp_path.glob("3m/*/*"))).iloc[0]
+    row = summary_table(learning_curves(tmp_path.glob("3m/*/*"))).iloc[0]
     assert (row["n_seeds"], row["seeds"], row["env_steps"], row["env_steps_cut"]) == (2, "1 2", 200, 0)
     assert row["final_mean"] == pytest.approx(0.9)
     assert row["final_sd"] == pytest.approx(0.02**0.5)
@@ -263,7 +263,7 @@ def test_summary_by_hand(tmp_path: Path) -> None:
 
 
 def test_one_seed_has_no_interval(tmp_path: Path) -> None:
-    row = summarise(learning_curves([write_run(tmp_path)])).iloc[0]
+    row = summary_table(learning_curves([write_run(tmp_path)])).iloc[0]
     assert (row["n_seeds"], row["final_iqm"]) == (1, 0.21)
     assert row[["final_iqm_low", "final_iqm_high", "auc_iqm_low", "auc_iqm_high", "final_sd"]].isna().all()
 
@@ -272,7 +272,7 @@ def test_tables_are_the_same_bytes_each_time_and_read_back(tmp_path: Path) -> No
     for name in ("first", "second"):
         curves = learning_curves([write_run(tmp_path / name, seed=seed) for seed in (1, 2)])
         write_table(curves, tmp_path / f"{name}.csv")
-        write_table(summarise(curves), tmp_path / f"{name}_summary.csv")
+        write_table(summary_table(curves), tmp_path / f"{name}_summary.csv")
     assert (tmp_path / "first.csv").read_bytes() == (tmp_path / "second.csv").read_bytes()
     assert (tmp_path / "first_summary.csv").read_bytes() == (tmp_path / "second_summary.csv").read_bytes()
     assert read_table(tmp_path / "first.csv", ["win_rate"])["win_rate"].tolist() == curves["win_rate"].tolist()
@@ -301,7 +301,7 @@ def test_the_expert_is_the_run_that_the_tables_show_to_win_most_in_the_end(tmp_p
     finals = {one.seed: one.final_win_rate for one in choice.candidates}
     assert list(finals) == [1, 2, 3]
     for run, seed in zip(runs, ends, strict=True):
-        assert finals[seed] == summarise(learning_curves([run])).iloc[0]["final_mean"]
+        assert finals[seed] == summary_table(learning_curves([run])).iloc[0]["final_mean"]
     choice.to_yaml(tmp_path / "ippo.yaml")
     assert ExpertChoice.from_yaml(tmp_path / "ippo.yaml") == choice
 

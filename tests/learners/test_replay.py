@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dm2.core.randomness import stream
-from dm2.learners.replay import Replay, StoredEpisode, pack
+from dm2.learners.replay import Replay, StoredEpisode, replay_batch
 from dm2.play.rollout import Episodes
 
 
@@ -43,7 +43,7 @@ def stored_tags(replay: Replay) -> set[int]:
 
 def test_packing_is_the_longest_first_step_by_step():
     block = episodes([1, 3, 2], truncated=[False, False, True])
-    batch = pack([StoredEpisode(block, number) for number in range(3)])
+    batch = replay_batch([StoredEpisode(block, number) for number in range(3)])
     assert batch.counts.tolist() == [3, 2, 2]  # a truncated episode has one row more
     torch.testing.assert_close(batch.obs[:, 0, 0], torch.tensor([1, 2, 0, 1.01, 2.01, 1.02, 2.02]))
     torch.testing.assert_close(batch.obs[:, 1, 0], batch.obs[:, 0, 0] + 1000)
@@ -65,7 +65,7 @@ def test_the_final_observation_of_a_decided_battle_is_not_used():
         final_obs=torch.full_like(block.final_obs, torch.nan),
         final_state=torch.full_like(block.final_state, torch.nan),
     )
-    plain, spoilt = (pack([StoredEpisode(b, 0), StoredEpisode(b, 1)]) for b in (block, garbage))
+    plain, spoilt = (replay_batch([StoredEpisode(b, 0), StoredEpisode(b, 1)]) for b in (block, garbage))
     for field in dataclasses.fields(plain):
         torch.testing.assert_close(getattr(plain, field.name), getattr(spoilt, field.name))
 

@@ -6,16 +6,15 @@ import pytest
 import torch
 from support.random_nets import random_data, random_parameters
 
-from dm2.nets import kernels as net_kernels
 from dm2.nets.actor_critic import NetShape, fold, forward, normalise
-from dm2.nets.kernels import ChunkLoss, exp, kernels, loss_gradients, sigmoid
+from dm2.nets.kernels import ChunkLoss, exp, layer_kernels, loss_gradients, sigmoid
 
 
 @pytest.mark.usefixtures("each_library")
 @pytest.mark.parametrize("hidden", [12, 64])
 @pytest.mark.parametrize("rows_per_chunk", [4, 512])
 def test_gradients_equal_automatic_differentiation(monkeypatch, hidden, rows_per_chunk):
-    monkeypatch.setattr(net_kernels, "ROWS_PER_CHUNK", rows_per_chunk)
+    monkeypatch.setattr("dm2.nets.kernels.ROWS_PER_CHUNK", rows_per_chunk)
     shape = NetShape(7, hidden, 5)
     flat = random_parameters(shape=shape)
     inputs, hidden_state = random_data(shape=shape)
@@ -38,7 +37,7 @@ def test_gradients_equal_automatic_differentiation(monkeypatch, hidden, rows_per
 
 
 def test_a_loss_is_told_which_rows_it_sees(monkeypatch):
-    monkeypatch.setattr(net_kernels, "ROWS_PER_CHUNK", 4)
+    monkeypatch.setattr("dm2.nets.kernels.ROWS_PER_CHUNK", 4)
     shape = NetShape(7, 12, 5)
     flat, (inputs, hidden) = random_parameters(shape=shape), random_data(shape=shape)
     outputs, _ = forward(fold(flat, shape), inputs, hidden)
@@ -68,5 +67,5 @@ def test_exp_and_sigmoid_over_the_whole_range():
 
 def test_nan_in_an_input_is_not_hidden():
     bias, y, rstd = np.zeros(12, np.float32), np.zeros((1, 12), np.float32), np.zeros(1, np.float32)
-    kernels(12).relu_norm(np.full((1, 12), np.inf, np.float32), bias, y, rstd)
+    layer_kernels(12).relu_norm(np.full((1, 12), np.inf, np.float32), bias, y, rstd)
     assert np.isnan(y).all()

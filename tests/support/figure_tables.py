@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dm2.analysis.curve_figures import Condition, FigureDescription, Panel
+from dm2.analysis.curve_figures import DrawnCondition, FigureDescription, Panel
 from dm2.analysis.tables import read_table
 
 REPOSITORY = Path(__file__).parents[2]
-IPPO = Condition("ippo", "IPPO", "#000000", "o", "ippo")
+IPPO = DrawnCondition("ippo", "IPPO", "#000000", "o", "ippo")
 
 
-DM2 = Condition("dm2_ippo_demo", "DM²", "#0072B2", "^", "dm2_ippo_demo_10m")
+DM2 = DrawnCondition("dm2_ippo_demo", "DM²", "#0072B2", "^", "dm2_ippo_demo_10m")
 
 
 def learning_curves(map_name: str = "3s_vs_3z", end: int = 300_000) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import secrets
 import numpy as np
 
 from dm2.adapters.battle_sequence import BattleSequence
-from dm2.adapters.smac_units import Frame, Unit, UnitTypes
+from dm2.adapters.smac_units import Frame, SmacUnit, UnitTypes
 from dm2.battle import kernel
 from dm2.battle.env import spec_of
 from dm2.battle.records import GRAVE, Options, World, allocate
@@ -83,7 +83,7 @@ class Match:
         u = tag - self._first_tag
         return u if 0 <= u < len(self.types.names) and self._units["alive"][u] else None
 
-    def units(self) -> list[tuple[int, Unit]]:
+    def units(self) -> list[tuple[int, SmacUnit]]:
         """Number and looks of everybody who lives, agents first."""
         alive = np.flatnonzero(self._units["alive"]).tolist()
         frame = Frame(self._battles.x[0], self._battles.y[0], self._units)

@@ -47,7 +47,7 @@ class RefusedError(Exception):
     """A request that is answered by an error: what was found, and what was expected."""
 
 
-class Game:
+class StandInGame:
     """One game: which match is on, and the answers to requests.
 
     Attributes:

@@ -17,7 +17,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dm2.adapters.stand_in.protocol import Game
+    from dm2.adapters.stand_in.protocol import StandInGame
 
 PATH = "/sc2api"
 MAX_MESSAGE = 4 * 2**20  # bytes
@@ -35,12 +35,12 @@ def main() -> None:
         sys.exit(f"-listen: found {options.listen}, expected an address of this machine alone, such as 127.0.0.1")
     family = socket.AF_INET6 if ":" in options.listen else socket.AF_INET
     with socket.create_server((options.listen, options.port), family=family, backlog=4) as door:
-        from dm2.adapters.stand_in.protocol import Game
+        from dm2.adapters.stand_in.protocol import StandInGame
 
-        serve(door, Game())
+        serve(door, StandInGame())
 
 
-def serve(door: socket.socket, game: Game) -> None:
+def serve(door: socket.socket, game: StandInGame) -> None:
     """Answer one client after the other until one says quit or the parent is gone."""
     parent = os.getppid()
     with selectors.DefaultSelector() as selector:
@@ -66,7 +66,7 @@ def serve(door: socket.socket, game: Game) -> None:
 class Client:
     """A websocket connection: requests in, responses out."""
 
-    def __init__(self, connection: socket.socket, game: Game) -> None:
+    def __init__(self, connection: socket.socket, game: StandInGame) -> None:
         """Nothing is read yet."""
         from websockets.server import ServerProtocol
 
