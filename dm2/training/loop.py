@@ -103,6 +103,21 @@ Observer = Callable[[Training], None]
 """Looks at a training before its first update and after each; what it changes is its own or the logbook's."""
 
 
+def begin(training: Training) -> None:
+    """Go on from the last checkpoint; without one begin, which a learner that pretrains does with that."""
+    found = load_checkpoint(training.run, training.identity, training.report.message)
+    if found is not None:
+        tensors, training.logbook = found
+        training.learner.load_state(tensors)
+        training.logbook.resumes += 1
+        training.report.message(f"resumed at {training.logbook.env_steps:,} env steps")
+    elif isinstance(training.learner, PretrainedLearner):
+        metrics = training.learner.pretrain()
+        training.logbook.count_losses(metrics)
+        told = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())
+        training.report.message(f"pretrained: {told}")
+
+
 def train_to_the_end(
     training: Training,
     observers: Sequence[Observer],
@@ -151,21 +166,6 @@ def train_to_the_end(
         book.env_steps += episodes.rows
         book.episodes += episodes.n_episodes
         training.report.update(book.env_steps)
-
-
-def begin(training: Training) -> None:
-    """Go on from the last checkpoint; without one begin, which a learner that pretrains does with that."""
-    found = load_checkpoint(training.run, training.identity, training.report.message)
-    if found is not None:
-        tensors, training.logbook = found
-        training.learner.load_state(tensors)
-        training.logbook.resumes += 1
-        training.report.message(f"resumed at {training.logbook.env_steps:,} env steps")
-    elif isinstance(training.learner, PretrainedLearner):
-        metrics = training.learner.pretrain()
-        training.logbook.count_losses(metrics)
-        told = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())
-        training.report.message(f"pretrained: {told}")
 
 
 def checkpoint(training: Training) -> None:

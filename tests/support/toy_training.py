@@ -1,7 +1,8 @@
 """A training run of a moment: the real loop, storage and rollout around a toy learner and the fake environment.
 
-As a program it is what the tests kill: `python -m support.toy_training RUN_DIRECTORY SECONDS_PER_UPDATE CHECKPOINT_MINUTES
-[KILL_AFTER_SECONDS ...]`, in `tests/`, first starts and kills a process for each of the last numbers.
+As a program, started in `tests/`, it is what the tests kill: `python -m support.toy_training RUN_DIRECTORY
+SECONDS_PER_UPDATE CHECKPOINT_MINUTES [KILL_AFTER_SECONDS ...]` first starts and kills a process for each of the last
+numbers.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ from dm2.play.rollout import Episodes
 from dm2.settings.files import merge
 from dm2.settings.run import RunSettings
 from dm2.training.evaluations import ABSOLUTE_FACTOR, FIRST_COLUMNS, WALL_CLOCK_COLUMNS
-from dm2.training.loop import TrainingDiverged
+from dm2.training.loop import Training, TrainingDiverged
 from dm2.training.progress import ProgressReport
 from dm2.training.provenance import provenance
 from dm2.training.resume import Logbook, changes_since_start, checkpoints, differences, load_checkpoint
@@ -163,6 +163,18 @@ def test_the_best_policy_is_the_first_of_equal_ones_and_may_be_the_last(tmp_path
     assert absolute_metric(RunDirectory(tmp_path / "first"))["best"]["env_steps"] == int(rows[1]["env_steps"])
     found = absolute_metric(RunDirectory(tmp_path / "last"))
     assert found["best"] == found["last"]
+
+
+def test_an_observer_is_told_before_the_first_update_and_after_each(unkilled: RunDirectory, tmp_path: Path) -> None:
+    seen: list[tuple[int, int, int]] = []
+
+    def observe(training: Training) -> None:
+        seen.append((training.logbook.episodes, training.logbook.env_steps, len(training.logbook.rows)))
+
+    run_toy(tmp_path, observers=[observe])
+    assert [episodes for episodes, _, _ in seen] == list(range(0, seen[-1][0] + 1, 4))
+    rows = rows_of(unkilled.metrics)
+    assert seen[0][2] == 1 and seen[-1][1:] == (int(rows[-1]["env_steps"]), len(rows))  # told after the evaluations
 
 
 def test_a_finished_run_leaves_nothing_behind(unkilled: RunDirectory) -> None:
