@@ -64,7 +64,7 @@ INTERVAL_COLUMNS = 3
 
 
 @dataclass(frozen=True)
-class Kind:
+class IntervalFigure:
     """One sort of figure.
 
     Args:
@@ -95,9 +95,9 @@ def make_interval_figure(
         ResultsError: none of the figure's conditions was run on any of its maps.
     """
     kinds = {
-        "interquartile_mean": Kind(interquartile_mean_rows, draw_interquartile_mean),
-        "area": Kind(area_rows, draw_area),
-        "improvement": Kind(partial(improvement_rows, baseline=baseline), draw_improvement),
+        "interquartile_mean": IntervalFigure(interquartile_mean_rows, draw_interquartile_mean),
+        "area": IntervalFigure(area_rows, draw_area),
+        "improvement": IntervalFigure(partial(improvement_rows, baseline=baseline), draw_improvement),
     }
     rows = kinds[shows].rows(description, curves)
     write_table(rows, stem.with_suffix(".csv"))

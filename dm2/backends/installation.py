@@ -1,6 +1,6 @@
 """What of StarCraft II is installed: the game, SMAC's maps, and the Python packages between them and dm2.
 
-Nothing is imported or started here but by `imports`, which does it in another process.
+Nothing is imported or started here but by `try_imports`, which does it in another process.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def smac() -> Finding:
     return Finding("smac", False, f"{found} is {what}, not StarCraft's; pip uninstall smac, then {mend}")
 
 
-def imports() -> Finding:
+def try_imports() -> Finding:
     """Whether the packages work together, tried in another process."""
     program = "from dm2.backends.starcraft2_worker import import_smac; import_smac()"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

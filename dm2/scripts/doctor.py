@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Check the simulator, and what StarCraft II needs; exit code 0 if the simulator works."""
-    from dm2.backends.installation import imports, inspect_installation
+    from dm2.backends.installation import inspect_installation, try_imports
 
     findings = inspect_installation()
     complete = all(finding.good for finding in findings)
     if complete:
-        findings.append(imports())
+        findings.append(try_imports())
         complete = findings[-1].good
     works = simulator()
     typer.echo(line(works))

@@ -18,7 +18,7 @@ def _commands() -> None:
 @app.command()
 def install(folder: Annotated[Path, typer.Argument(help="New folder, for SC2PATH.", file_okay=False)]) -> None:
     """Lay out a folder that pysc2, and SMAC with it, take for StarCraft II."""
-    from dm2.adapters.stand_in.install import install as lay_out
+    from dm2.adapters.stand_in.install import lay_out
 
     lay_out(folder)
     typer.echo(f"export SC2PATH={folder.resolve()}")

@@ -25,7 +25,7 @@ pytest.importorskip("websockets")
 
 from dm2.adapters.smac import StarCraft2Env
 from dm2.adapters.smac_units import SmacUnit
-from dm2.adapters.stand_in.install import install
+from dm2.adapters.stand_in.install import lay_out
 from dm2.adapters.stand_in.match import Match
 from dm2.backends.installation import game, is_stand_in
 from dm2.backends.protobuf_loader import load_s2clientprotocol
@@ -418,13 +418,13 @@ def test_it_ends_with_the_program_that_started_it(tmp_path: Path) -> None:
 
 def test_it_is_laid_out_anew_but_never_over_something_else(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SC2PATH", str(folder))
-    install(folder)
+    lay_out(folder)
     assert is_stand_in() and "dm2's stand-in" in game().text and "not StarCraft II" in game().text
     assert len(list((folder / "Maps" / "SMAC_Maps").glob("*.SC2Map"))) == 23
     other = folder.parent / "Blizzard"
     (other / "Versions").mkdir(parents=True)
     with pytest.raises(UserError, match="found files that are not the stand-in's, expected an empty folder or none"):
-        install(other)
+        lay_out(other)
     monkeypatch.setattr("dm2.adapters.stand_in.install.PACKAGES", ("websockets.nowhere",))
     with pytest.raises(UserError, match=r"found no package websockets\.nowhere, .*pip install .dm2\[stand-in"):
-        install(folder)
+        lay_out(folder)

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from support import fake_installation
 
-from dm2.backends.installation import imports, inspect_installation, require_installation
+from dm2.backends.installation import inspect_installation, require_installation, try_imports
 from dm2.core.errors import UserError
 
 
@@ -15,7 +15,7 @@ def test_a_complete_installation_is_found(packages: Path) -> None:
     assert text["maps"].startswith("2 in ")
     assert text["protobuf"] == "3.20.3"
     require_installation("3m")
-    assert imports().good
+    assert try_imports().good
 
 
 def test_the_newest_build_counts_and_what_cannot_run_does_not(packages: Path, tmp_path: Path) -> None:
@@ -48,6 +48,6 @@ def test_the_wrong_smac_is_recognised(packages: Path, tmp_path: Path, monkeypatc
 
 def test_packages_that_do_not_work_together_are_told(packages: Path) -> None:
     (packages / "smac" / "env" / "__init__.py").write_text("import pysc2.lib\n")
-    tried = imports()
+    tried = try_imports()
     assert not tried.good
     assert tried.text == "smac cannot be imported: ModuleNotFoundError: No module named 'pysc2.lib'"

@@ -20,7 +20,7 @@ pytest.importorskip("websocket")
 pytest.importorskip("websockets")
 
 from dm2.adapters.smac import StarCraft2Env
-from dm2.adapters.stand_in.install import install
+from dm2.adapters.stand_in.install import lay_out
 from dm2.backends.make_env import env_spec, make_env
 from dm2.backends.starcraft2 import MAX_FAILURES, StarCraft2Battles, starcraft2_spec
 from dm2.core.errors import UserError
@@ -32,7 +32,7 @@ from dm2.play.scripted import scripted_policy
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An installed stand-in and a smac that plays through it; returns SC2PATH."""
     game = tmp_path / "StarCraftII"
-    install(game)
+    lay_out(game)
     packages = pysc2_smac.install(tmp_path / "packages")
     monkeypatch.setenv("SC2PATH", str(game))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(packages), *sys.path])))

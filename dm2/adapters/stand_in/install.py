@@ -16,7 +16,7 @@ BUILD = 75689  # of StarCraft II 4.10, with which SMAC's results were made
 PACKAGES = ("websockets", "google.protobuf", "s2clientprotocol")
 
 
-def install(folder: Path) -> Path:
+def lay_out(folder: Path) -> Path:
     """Lay the folder out, anew if it is the stand-in's already.
 
     Returns:
