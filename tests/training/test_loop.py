@@ -20,29 +20,20 @@ import numpy as np
 import pytest
 import torch
 from support.limited_files import LimitedFileSize
+from support.real_runs import LEARNERS, real_run
 from support.toy_training import SETTINGS, ToyLearner, ToyPolicy, rows_of, run_toy, stopped_run, toy_evaluate
 
-from dm2.backends.make_env import env_spec, make_env
 from dm2.core.errors import report_errors
 from dm2.core.files import StorageError
-from dm2.core.interface import BatchedEnv
 from dm2.core.randomness import stream
 from dm2.core.run_directory import RunDirectory
 from dm2.core.tensor_files import load_tensors, save_tensors
 from dm2.learners import cloning
-from dm2.learners.distribution_matching import DistributionMatching
 from dm2.learners.interface import Learner, build_learner
-from dm2.learners.ippo import IPPO
-from dm2.learners.self_imitation import SelfImitation
-from dm2.play.demonstrations import Demonstrations, sample_demonstrations
 from dm2.play.rollout import Episodes
-from dm2.settings.files import merge
-from dm2.settings.run import RunSettings
 from dm2.training.evaluations import ABSOLUTE_FACTOR, FIRST_COLUMNS, WALL_CLOCK_COLUMNS
 from dm2.training.loop import Training, TrainingDiverged
-from dm2.training.progress import ProgressReport
-from dm2.training.provenance import provenance
-from dm2.training.resume import Logbook, changes_since_start, checkpoints, differences, load_checkpoint
+from dm2.training.resume import changes_since_start, checkpoints, load_checkpoint
 from dm2.training.run import train
 from dm2.training.stop_signals import EXIT_INTERRUPTED, TrainingInterrupted
 
@@ -368,26 +359,6 @@ def test_training_works_in_a_thread_where_signals_cannot_be_taken(unkilled: RunD
 
 # --- the real learners ---------------------------------------------------------------------------------------------
 
-IPPO_LEARNER = {"algorithm": "ippo", "ippo": {"episodes_per_update": 8, "ppo_epochs": 2}}
-MATCHING = {
-    "discriminator": {"batch_episodes": 4, "steps_per_update": 3},
-    "demonstrations": {"expert": "ippo", "episodes": 10},
-}
-LEARNERS = {
-    "ippo": IPPO_LEARNER,
-    "dm2_ippo_demo": {**IPPO_LEARNER, **MATCHING, "reward": "mixed"},
-    "gail_only_state_action": {
-        **IPPO_LEARNER,
-        **merge(MATCHING, {"discriminator": {"input": "state_action"}}),
-        "reward": "gail",
-    },
-    "open_loop": merge(IPPO_LEARNER, {"ippo": {"input": "time"}}),
-    "ippo_bc_pretrain": {**IPPO_LEARNER, "cloning": {"max_epochs": 2}, "demonstrations": MATCHING["demonstrations"]},
-    "dm2_sil": {**IPPO_LEARNER, "reward": "mixed", "discriminator": MATCHING["discriminator"], "self_imitation": {}},
-    "rmappo": {"algorithm": "rmappo", "rmappo": {"n_battles": 8, "steps_per_update": 300, "ppo_epochs": 2}},
-    "qmix": {"algorithm": "qmix", "qmix": {"n_battles": 8, "batch_episodes": 8, "replay_episodes": 40}},
-}
-
 
 class StoppingAfter:
     """A learner that gets the process a SIGTERM after some updates."""
@@ -408,31 +379,6 @@ class StoppingAfter:
 
         learner.learn = learn_and_stop
         return learner
-
-
-def real_run(condition: str) -> tuple[RunSettings, Demonstrations | None]:
-    """A short training of a real learner in real battles."""
-    shared = {"scale": "test", "map_name": "3m", "condition": condition, "seed": 3}
-    lengths = {
-        "env_steps": 2000,
-        "evaluation_interval": 500,
-        "evaluation_episodes": 4,
-        "policy_percents": (20, 50, 100),
-    }
-    settings = RunSettings(**shared, **lengths, **LEARNERS[condition])
-    return settings, None if settings.demonstrations is None else demonstrations(settings)
-
-
-def demonstrations(settings: RunSettings) -> Demonstrations:
-    """What untrained agents do."""
-
-    def make(n_battles: int, seed: int) -> BatchedEnv:
-        return make_env(settings.backend, settings.map_name, n_battles, seed)
-
-    assert settings.ippo is not None and settings.demonstrations is not None
-    spec = env_spec(settings.backend, settings.map_name)
-    team = IPPO(spec, settings.ippo, settings.quirks, seed=5).policy()
-    return sample_demonstrations([team], spec, make, seeds=[1], episodes=settings.demonstrations.episodes)
 
 
 def kill_in_training(run: RunDirectory, train: Callable[[], None]) -> None:
@@ -724,108 +670,9 @@ def test_a_clock_that_jumps_changes_nothing(
     assert 0 < json.loads((tmp_path / "run.json").read_text())["wall_seconds"] < 60
 
 
-# --- parts ---------------------------------------------------------------------------------------------------------
-
-
-def test_differences_name_the_keys() -> None:
-    assert differences({"a": {"b": 1, "c": [1]}, "d": 2}, {"a": {"b": 2, "c": [1]}, "e": 3}) == [
-        "a.b: found 1, expected 2",
-        "d: found 2, expected None",
-        "e: found None, expected 3",
-    ]
-
-
-def test_logbook_means() -> None:
-    book = Logbook()
-    book.count_losses({"a": 1.0})
-    book.count_losses({"a": 2.0, "b": 5.0})
-    assert book.take_mean_losses() == {"a": 1.5, "b": 5.0}
-    assert book.take_mean_losses() == {}
-
-
-def test_demonstrations_must_fit_the_reward() -> None:
-    with pytest.raises(ValueError, match="reward 'env' needs no demonstrations, found some"):
-        build_learner(None, SETTINGS, object())  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="reward 'mixed' needs demonstrations, found none"):
-        build_learner(None, real_run("dm2_ippo_demo")[0], None)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="condition 'dm2_sil' with reward 'mixed' needs no demonstrations, found some"):
-        build_learner(None, real_run("dm2_sil")[0], object())  # type: ignore[arg-type]
-
-
-def test_the_settings_choose_store_and_input() -> None:
-    spec = env_spec("simulator", "3m")
-    settings, _ = real_run("dm2_sil")
-    learner = build_learner(spec, settings, None)
-    assert isinstance(learner, SelfImitation) and learner.store.capacity == 1024
-    settings, archive = real_run("gail_only_state_action")
-    learner = build_learner(spec, settings, archive)
-    assert isinstance(learner, DistributionMatching) and archive is not None
-    assert learner.demonstrations[0].rows[:, spec.obs_size].max() == archive.agents[0].actions.max()
-
-
-def test_provenance_is_json_and_names_the_threads() -> None:
-    record = provenance(threads=3)
-    assert json.loads(json.dumps(record)) == record
-    assert record["threads"] == 3
-    assert record["python"] == ".".join(map(str, sys.version_info[:3]))
-
-
-class Terminal:
-    """Where a person looks."""
-
-    def __init__(self) -> None:
-        self.text = ""
-
-    def isatty(self) -> bool:
-        return True
-
-    def write(self, text: str) -> int:
-        self.text += text
-        return len(text)
-
-    def flush(self) -> None:
-        pass
-
-
-def test_a_log_gets_few_lines(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 0.0
-    monkeypatch.setattr(time, "monotonic", lambda: now)
-    with ProgressReport("3m ippo", 1000, "env steps") as report:
-        for done in range(0, 1000, 10):
-            report.update(done)
-            now += 1.0
-        report.message("half way [not markup]")
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 4
-    assert lines[0].endswith("3m ippo: 300 of 1,000 env steps (30.0 %), 10 per second, 0:01:10 left")
-    assert lines[3].endswith("half way [not markup]")
-
-
 def test_the_log_tells_of_every_process_that_worked_on_a_run(tmp_path: Path) -> None:
     run = stopped_run(tmp_path)
     run_toy(tmp_path)
     told = [line.partition(": ")[2] for line in run.log.read_text().splitlines()]
     places = [next(i for i, line in enumerate(told) if word in line) for word in ("SIGTERM", "resumed", "finished")]
     assert told[0].startswith("0 env steps: win rate") and places == sorted(places) and places[-1] == len(told) - 1
-
-
-def test_a_log_that_is_full_moves_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dm2.training.progress.MAX_LOG_BYTES", 1000)
-    for process in range(40):
-        with ProgressReport("3m ippo", 1000, "env steps", log=tmp_path / "log.txt") as report:
-            report.message(f"message {process}")
-    assert {path.name for path in tmp_path.iterdir()} == {"log.txt", "log.txt.1"}
-    kept = (tmp_path / "log.txt.1").read_text() + (tmp_path / "log.txt").read_text()
-    assert [int(line.split()[-1]) for line in kept.splitlines()] == list(range(40 - len(kept.splitlines()), 40))
-    assert 1000 < len(kept) <= 2000
-
-
-def test_a_terminal_gets_a_bar_and_the_log_its_lines(tmp_path: Path) -> None:
-    terminal = Terminal()
-    with ProgressReport("3m ippo", 1000, "env steps", file=terminal, log=tmp_path / "log.txt") as report:  # type: ignore[arg-type]
-        report.update(1200)
-        report.message("win rate [0.5]")
-    assert "3m ippo" in terminal.text
-    assert "1000/1000" in terminal.text
-    assert "win rate [0.5]" in terminal.text
-    assert (tmp_path / "log.txt").read_text().endswith(" 3m ippo: win rate [0.5]\n")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from dm2.training.provenance import git_commit
+from dm2.training.provenance import git_commit, provenance
 
 
 def git(folder: Path, *command: str) -> str:
@@ -57,3 +59,10 @@ def test_without_a_repository_or_git_there_is_no_commit(
     assert git_commit(tmp_path) is None
     monkeypatch.setenv("PATH", str(tmp_path))
     assert git_commit(repository / "package") is None
+
+
+def test_provenance_is_json_and_names_the_threads() -> None:
+    record = provenance(threads=3)
+    assert json.loads(json.dumps(record)) == record
+    assert record["threads"] == 3
+    assert record["python"] == ".".join(map(str, sys.version_info[:3]))
