@@ -41,7 +41,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def forget() -> None:
-    for cached in (imports._imports, imports.syntax_tree, subject._module_digest):
+    for cached in (imports.imports, imports.syntax_tree, subject._module_digest):
         cached.cache_clear()
 
 
