@@ -3,10 +3,10 @@
     python benchmarks/soak.py SETTINGS --csv FILE [--demonstrations ARCHIVE] [--seconds-between 10] [--figure FILE]
     python benchmarks/soak.py --csv FILE --figure FILE                    # draws the samples of an earlier soak
 
-SETTINGS is a run's settings file (`dm2 settings 5m_vs_6m ippo --scale paper --output settings.yaml`), whose `env_steps`
-say how long the soak is. The run trains in a process of its own and a temporary folder. Its resident memory is read
-every few seconds; growth is the median of the last quarter of the samples less that of the second quarter, which leaves
-out the start, when buffers fill.
+SETTINGS is a run's settings file (`dm2 show-settings 5m_vs_6m ippo --scale paper --output settings.yaml`), whose
+`env_steps` say how long the soak is. The run trains in a process of its own and a temporary folder. Its resident
+memory is read every few seconds; growth is the median of the last quarter of the samples less that of the second
+quarter, which leaves out the start, when buffers fill.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The command `dm2`: every stage of the workflow from a shell.
+"""The command `dm2`: every stage of the workflow from a shell, under the name of its module.
 
 Importing this module starts neither torch nor numba; each stage imports what it needs when it runs.
 """
@@ -14,13 +14,16 @@ from dm2.core.errors import report_errors
 from dm2.scripts import (
     aggregate_demonstrations,
     aggregate_runs,
+    calibrate,
     choose_expert,
+    compile_kernels,
     doctor,
     draw_figure,
     draw_figures,
     evaluate,
     export_curves,
     judge_claims,
+    make_schemas,
     record_battles,
     sample_demonstrations,
     show_settings,
@@ -28,7 +31,15 @@ from dm2.scripts import (
     train,
     watch,
     write_report,
+    write_settings,
 )
+
+STAGES = (
+    *(show_settings, train, choose_expert, sample_demonstrations, evaluate, watch, record_battles),
+    *(aggregate_runs, aggregate_demonstrations, judge_claims, draw_figure, draw_figures, write_report, export_curves),
+    *(calibrate, doctor, compile_kernels, write_settings, make_schemas),
+)
+"""In the order in which `dm2 --help` lists them."""
 
 app = typer.Typer(
     help="DM²: decentralized multi-agent reinforcement learning via distribution matching.",
@@ -36,21 +47,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-app.command("settings")(show_settings.main)
-app.command("train")(train.main)
-app.command("choose-expert")(choose_expert.main)
-app.command("sample")(sample_demonstrations.main)
-app.command("evaluate")(evaluate.main)
-app.command("watch")(watch.main)
-app.command("battles")(record_battles.main)
-app.command("doctor")(doctor.main)
-app.command("aggregate-runs")(aggregate_runs.main)
-app.command("aggregate-demonstrations")(aggregate_demonstrations.main)
-app.command("claims")(judge_claims.main)
-app.command("figure")(draw_figure.main)
-app.command("figures")(draw_figures.main)
-app.command("export")(export_curves.main)
-app.command("report")(write_report.main)
+for _stage in STAGES:
+    app.command(_stage.__name__.rpartition(".")[2].replace("_", "-"))(_stage.main)
 app.add_typer(stand_in.app, name="stand-in")
 
 

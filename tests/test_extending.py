@@ -91,7 +91,7 @@ def test_the_new_unit_fights_on_the_new_map(outputs: dict[str, str]) -> None:
 
 
 def test_the_new_condition_has_settings(outputs: dict[str, str]) -> None:
-    assert "reward_weight: 1.0" in printed_by(outputs, "dm2 settings 3m dm2_strong")
+    assert "reward_weight: 1.0" in printed_by(outputs, "dm2 show-settings 3m dm2_strong")
 
 
 def test_the_new_scale_is_planned(outputs: dict[str, str]) -> None:
@@ -101,7 +101,9 @@ def test_the_new_scale_is_planned(outputs: dict[str, str]) -> None:
 
 
 def test_the_new_figures_are_drawn(outputs: dict[str, str], project: Path) -> None:
-    assert {"figures/quick/weights.pdf", "figures/quick/speed.pdf"} <= set(printed_by(outputs, "dm2 figures").split())
+    assert {"figures/quick/weights.pdf", "figures/quick/speed.pdf"} <= set(
+        printed_by(outputs, "dm2 draw-figures").split()
+    )
     assert set(pd.read_csv(project / "figures" / "quick" / "speed.csv")["condition"]) == {"ippo", "dm2_ippo_demo"}
 
 

@@ -1,4 +1,4 @@
-"""Export learning curves to the JSON layout of marl-eval (`dm2 export`)."""
+"""Export learning curves to the JSON layout of marl-eval (`dm2 export-curves`)."""
 
 from __future__ import annotations
 

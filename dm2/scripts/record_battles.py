@@ -20,8 +20,8 @@ def main(
     import torch
 
     from dm2.play.policy_files import read_policy
-    from dm2.scripts.watch import battles_of_run
     from dm2.training.progress import ProgressReport
+    from dm2.viewer.battles import battles_of_run
     from dm2.viewer.watch import write_viewer
 
     torch.set_num_threads(1)  # float sums, and so actions, would depend on their number

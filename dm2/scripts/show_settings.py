@@ -1,4 +1,4 @@
-"""Merge the configuration into the settings of one run, to read or to train with (`dm2 settings`)."""
+"""Merge the configuration into the settings of one run, to read or to train with (`dm2 show-settings`)."""
 
 from __future__ import annotations
 

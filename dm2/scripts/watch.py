@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,10 +11,6 @@ from dm2.core.errors import UserError
 from dm2.scripts import options
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from dm2.play.policy_files import PolicyFile
-    from dm2.play.rollout import Episodes
     from dm2.viewer.recording import Recording
     from dm2.viewer.watch import Thoughts
 
@@ -65,6 +60,7 @@ def _battles(
     source: Path | None, name: str | None, map_name: str | None, episodes: int, seed: int, stochastic: bool
 ) -> tuple[Recording, str, list[Thoughts] | None]:
     """The battles, who plays, and what the policy thought."""
+    from dm2.viewer.battles import battles_of_run, battles_of_script
     from dm2.viewer.recording import Recording
 
     if (source is None) == (name is None) or (name is None) != (map_name is None):
@@ -75,82 +71,10 @@ def _battles(
     if stochastic and (source is None or source.suffix == ".json"):
         raise UserError("found --stochastic, expected it with a policy file or run directory only; leave it out")
     if source is None:
-        return _of_script(str(name), str(map_name), episodes, seed)
+        return battles_of_script(str(name), str(map_name), episodes, seed)
     if source.suffix == ".json":
         return Recording.load(source), f"replay of {source.name}", None
     return battles_of_run(source, episodes, seed, stochastic=stochastic)
-
-
-def _of_script(name: str, map_name: str, episodes: int, seed: int) -> tuple[Recording, str, list[Thoughts]]:
-    from dm2.backends.make_env import env_spec
-    from dm2.play.scripted import scripted_policy
-    from dm2.viewer.watch import record_battles
-
-    spec = env_spec("simulator", map_name)
-    recording, thoughts = record_battles(scripted_policy(name, spec), map_name, seed, episodes)
-    return recording, f"{name} policy", thoughts
-
-
-def battles_of_run(
-    source: Path, episodes: int, seed: int, *, stochastic: bool = False
-) -> tuple[Recording, str, list[Thoughts]]:
-    """Battles of a trained policy.
-
-    Args:
-        source: policy file or run directory.
-        episodes: how many battles.
-        seed: of the battles.
-        stochastic: the policy samples its actions.
-
-    Returns:
-        The recording, who plays, and the policy's thoughts in each battle.
-
-    Raises:
-        UserError: the policy or its judges cannot be used, or it not be sampled from.
-    """
-    from dm2.play.policy_files import read_policy
-    from dm2.viewer.watch import record_battles
-
-    trained = read_policy(_policy_file(source), greedy=not stochastic, with_values=True)
-    run = trained.settings
-    if stochastic:
-        trained.check_samples("--stochastic")
-    title = f"{run.condition}, seed {run.seed}, {trained.percent} %{', sampled' if stochastic else ''}"
-    recording, thoughts = record_battles(
-        trained.policy,
-        run.map_name,
-        seed,
-        episodes,
-        regeneration_pays=run.quirks.regeneration_pays,
-        discriminators=_judge(trained),
-    )
-    return recording, title, thoughts
-
-
-def _judge(trained: PolicyFile) -> Callable[[Episodes], Tensor] | None:
-    """What the discriminators of a policy file say of episodes; None if it holds none."""
-    from dm2.learners.discriminator import stored_logits
-
-    if trained.discriminators is None or trained.settings.discriminator is None:
-        return None
-    try:
-        return stored_logits(trained.discriminators, trained.spec, trained.settings.discriminator)
-    except ValueError as error:
-        raise UserError(
-            f"{trained.path}: {error}; the file's discriminators are not those of its run: train it again"
-        ) from error
-
-
-def _policy_file(source: Path) -> Path:
-    """The file itself, or the last policy of a run, finished or not."""
-    if source.is_file():
-        return source
-    found = sorted(source.glob("policies/*.safetensors")) or sorted(source.glob("checkpoints/policies/*.safetensors"))
-    if not found:
-        raise UserError(
-            f"{source}: found no policies/*.safetensors, expected a run directory; train it, or name a file"
-        )
-    return found[-1]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Write the settings of a run or of a demonstration archive, checked (stages `write_*_settings` of the workflow)."""
+"""Write the settings of a run or of a demonstration archive, checked (the rules `write_settings_of_...`)."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 import dm2
@@ -21,17 +22,7 @@ from dm2.settings.run import RunSettings
 from dm2.training.run import run_identity
 
 CONFIG = str(Path(__file__).parents[2] / "config")
-STAGES = [
-    "settings",
-    "train",
-    "choose-expert",
-    "sample",
-    "evaluate",
-    "watch",
-    "aggregate-runs",
-    "aggregate-demonstrations",
-]
-STAGES += ["claims", "figure", "figures", "export", "report", "doctor"]
+STAGES = sorted(get_command(cli.app).commands)
 
 DM2 = {
     **{"scale": "smoke", "map_name": "3m", "condition": "dm2_ippo_demo", "seed": 1, "algorithm": "ippo"},
@@ -74,7 +65,17 @@ def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
 def test_settings_are_shown_and_written_alike(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    wanted = ["settings", "5m_vs_6m", "dm2_ippo_demo", "--scale", "paper", "--seed", "78590", "--config-folder", CONFIG]
+    wanted = [
+        "show-settings",
+        "5m_vs_6m",
+        "dm2_ippo_demo",
+        "--scale",
+        "paper",
+        "--seed",
+        "78590",
+        "--config-folder",
+        CONFIG,
+    ]
     assert dm2_command(monkeypatch, *wanted) == 0
     shown = capsys.readouterr().out
     path = tmp_path / "settings.yaml"
@@ -89,9 +90,9 @@ def test_settings_are_shown_and_written_alike(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["settings", "5m_vs_6n", "ippo"], "unknown map '5m_vs_6n'; did you mean '5m_vs_6m'?"),
-        (["settings", "3m", "dm2_ipo_demo"], "unknown condition 'dm2_ipo_demo'; did you mean 'dm2_ippo_demo'?"),
-        (["settings", "3m", "ippo", "--scale", "papr"], "unknown scale 'papr'; did you mean 'paper'?"),
+        (["show-settings", "5m_vs_6n", "ippo"], "unknown map '5m_vs_6n'; did you mean '5m_vs_6m'?"),
+        (["show-settings", "3m", "dm2_ipo_demo"], "unknown condition 'dm2_ipo_demo'; did you mean 'dm2_ippo_demo'?"),
+        (["show-settings", "3m", "ippo", "--scale", "papr"], "unknown scale 'papr'; did you mean 'paper'?"),
     ],
 )
 def test_what_a_user_can_mend_is_one_line_without_traceback(
@@ -107,7 +108,7 @@ def test_what_a_user_can_mend_is_one_line_without_traceback(
 def test_figures_without_tables_say_how_to_make_them(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    assert dm2_command(monkeypatch, "figures", "--results", str(tmp_path), "--config-folder", CONFIG) == 1
+    assert dm2_command(monkeypatch, "draw-figures", "--results", str(tmp_path), "--config-folder", CONFIG) == 1
     assert "make reproduce" in capsys.readouterr().err
 
 
@@ -173,7 +174,7 @@ def test_a_scripted_expert_is_sampled_and_takes_no_policy_files(
     settings, archive = tmp_path / "heuristic.yaml", tmp_path / "heuristic.npz"
     source = {"expert": "heuristic", "expert_seeds": [3, 4, 5], "episodes": 4, "joint": False, "epsilon": 0.1}
     settings.write_text(json.dumps({"scale": "smoke", "map_name": "3m", "source": source}))
-    wanted = ["sample", "--settings", str(settings), "--output", str(archive)]
+    wanted = ["sample-demonstrations", "--settings", str(settings), "--output", str(archive)]
     assert dm2_command(monkeypatch, *wanted, __file__) == 1
     assert "policies: found 1, expected none: the settings' expert is 'heuristic'" in capsys.readouterr().err
     assert dm2_command(monkeypatch, *wanted) == 0
@@ -189,7 +190,12 @@ def test_a_trained_expert_needs_its_policy_files(
 ) -> None:
     settings = tmp_path / "ippo.yaml"
     settings.write_text(json.dumps({"scale": "smoke", "map_name": "3m", "source": {"expert": "ippo"}}))
-    assert dm2_command(monkeypatch, "sample", "--settings", str(settings), "--output", str(tmp_path / "x.npz")) == 1
+    assert (
+        dm2_command(
+            monkeypatch, "sample-demonstrations", "--settings", str(settings), "--output", str(tmp_path / "x.npz")
+        )
+        == 1
+    )
     assert (
         "policies: found 0, expected one, the expert's; or name those of all candidates and --choice"
         in capsys.readouterr().err
@@ -223,7 +229,15 @@ def test_of_several_candidates_the_chosen_one_is_sampled(
         record = {"scale": "smoke", "map_name": "3m", "condition": "ippo", "seed": seed, "candidates": candidates}
         choice.write_text(json.dumps(record))
         archive = tmp_path / f"{seed}.npz"
-        wanted = ["sample", "--settings", str(settings), "--output", str(archive), "--choice", str(choice)]
+        wanted = [
+            "sample-demonstrations",
+            "--settings",
+            str(settings),
+            "--output",
+            str(archive),
+            "--choice",
+            str(choice),
+        ]
         assert dm2_command(monkeypatch, *wanted, *policies) == 0
         demonstrations = Demonstrations.load(archive, spec, episodes=8)
         assert demonstrations.metadata["sampling_seeds"] == [seed]
@@ -254,7 +268,7 @@ def test_a_run_without_the_demonstrations_that_it_needs_is_refused(
         ("dm2_ippo_demo", [], "needs demonstrations, found none: name an archive (--demonstrations)"),
         ("ippo", ["--demonstrations", __file__], "needs no demonstrations, found some: leave it out"),
     ):
-        assert dm2_command(monkeypatch, "settings", "3m", condition, *wanted) == 0
+        assert dm2_command(monkeypatch, "show-settings", "3m", condition, *wanted) == 0
         assert dm2_command(monkeypatch, *train, *given) == 1
         assert f"error: condition '{condition}' with reward" in (shown := capsys.readouterr().err) and message in shown
     assert not run.exists()
@@ -265,7 +279,10 @@ def test_event_files_without_their_package_stop_the_training_before_it_begins(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, asked: str
 ) -> None:
     settings, run = tmp_path / "settings.yaml", tmp_path / "run"
-    assert dm2_command(monkeypatch, "settings", "3m", "ippo", "--output", str(settings), "--config-folder", CONFIG) == 0
+    assert (
+        dm2_command(monkeypatch, "show-settings", "3m", "ippo", "--output", str(settings), "--config-folder", CONFIG)
+        == 0
+    )
     monkeypatch.setattr("dm2.training.event_files.find_spec", lambda name: None)
     monkeypatch.setenv("DM2_TENSORBOARD", "1" if asked == "by environment" else "")
     flag = ["--tensorboard"] if asked == "by flag" else []
@@ -290,7 +307,7 @@ def test_a_run_of_an_unknown_map_or_backend_is_refused_in_a_sentence(
     changes: dict[str, str],
     message: str,
 ) -> None:
-    wanted = ["settings", "3m", "ippo", "--scale", "smoke", "--seed", "112358", "--config-folder", CONFIG]
+    wanted = ["show-settings", "3m", "ippo", "--scale", "smoke", "--seed", "112358", "--config-folder", CONFIG]
     assert dm2_command(monkeypatch, *wanted, "--output", str(tmp_path / "right.yaml")) == 0
     wrong = RunSettings.from_yaml(tmp_path / "right.yaml").model_copy(update=changes)
     wrong.to_yaml(tmp_path / "settings.yaml")

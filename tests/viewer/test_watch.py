@@ -23,9 +23,9 @@ from dm2.learners.ippo import IPPO
 from dm2.learners.qmix import QMIX
 from dm2.learners.rmappo import RMAPPO
 from dm2.play.scripted import RandomPolicy
-from dm2.scripts.watch import battles_of_run
 from dm2.settings.learners import IPPOSettings, QMIXSettings, QuirkSettings, RMAPPOSettings
 from dm2.settings.run import RunSettings
+from dm2.viewer.battles import battles_of_run
 from dm2.viewer.recording import Recording, replay
 from dm2.viewer.watch import ENGINE_LABEL, Thoughts, record_battles, write_animation, write_viewer
 

@@ -28,7 +28,7 @@ def test_paper_scale_plans_the_matrix_with_shared_experts(tmp_path: Path) -> Non
     assert jobs["sample_demonstrations"] == 2 * 11 + 2 * 5 + 3 * 2 + 2 * 3 + 2
     assert jobs["choose_expert"] == 2 * 5 + 1  # IPPO and QMIX on every map, IPPO with 1,024 episodes per update
     assert jobs["draw_figure"] == 16
-    assert jobs["write_run_settings"] == jobs["train_without_demonstrations"] + jobs["train_from_demonstrations"]
+    assert jobs["write_settings_of_run"] == jobs["train_without_demonstrations"] + jobs["train_from_demonstrations"]
 
 
 def test_laptop_scale_is_the_papers_settings_but_for_the_length_of_training() -> None:
@@ -102,7 +102,7 @@ def test_an_expert_that_nobody_trains_is_sampled_without_a_run(tmp_path: Path) -
     archive = "results/smoke/demonstrations/3m/heuristic_100_episodes-32_seed-112358.npz"
     done = snakemake(tmp_path, archive, "--config", "scale=smoke", runs)
     assert done.returncode == 0, done.stdout
-    assert planned(done.stdout) == {"write_demonstration_settings": 1, "sample_demonstrations": 1, "total": 2}
+    assert planned(done.stdout) == {"write_settings_of_demonstrations": 1, "sample_demonstrations": 1, "total": 2}
     assert (tmp_path / archive).is_file()
 
 
@@ -149,7 +149,7 @@ def test_every_retry_asks_the_cluster_for_more(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout
         asked.append(resources(done.stdout))
     first, *later = asked
-    local = {"all", "write_run_settings", "write_demonstration_settings"}
+    local = {"all", "write_settings_of_run", "write_settings_of_demonstrations"}
     assert first.keys() - local == {rule for rule in planned(done.stdout) if rule != "total"} - local
     for rule in first.keys() - local:
         for attempt, again in enumerate(later, start=2):

@@ -122,5 +122,5 @@ def test_redrawing_trains_nothing(finished: Path) -> None:
 def test_another_learning_rate_of_qmix_leaves_ippo_alone(finished: Path) -> None:
     change = "defaults={qmix: {learning_rate: 0.001}}"
     done = snakemake(finished, "--dry-run", "--quiet", "rules", "--config", "scale=smoke", change)
-    assert "write_run_settings" in done.stdout
+    assert "write_settings_of_run" in done.stdout
     assert "condition=ippo" not in done.stdout

@@ -2,10 +2,10 @@
 
 
 localrules:
-    write_demonstration_settings,
+    write_settings_of_demonstrations,
 
 
-rule write_demonstration_settings:
+rule write_settings_of_demonstrations:
     output:
         "results/{scale}/demonstrations/{map_name}/{archive}.yaml",
     log:

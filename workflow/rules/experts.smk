@@ -2,10 +2,10 @@
 
 
 localrules:
-    write_run_settings,
+    write_settings_of_run,
 
 
-rule write_run_settings:
+rule write_settings_of_run:
     output:
         "results/{scale}/runs/{map_name}/{condition}/seed-{seed}/settings.yaml",
     log:
