@@ -1,20 +1,16 @@
 """The files of one training, by name, and the lock that lets one process at a time work on them."""
 
 import contextlib
-import fcntl
 import os
 import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
 
-if TYPE_CHECKING:  # torch takes seconds to import, and most users of this module write text
-    pass
+from filelock import FileLock, Timeout
+
 from dm2.core.files import PART_SUFFIX, StorageError
-
-# --- run directories -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -92,19 +88,19 @@ class RunDirectory:
         with contextlib.ExitStack() as stack:
             try:
                 self.checkpoints.mkdir(parents=True, exist_ok=True)
-                file = stack.enter_context(open(lock, "a+", encoding="utf-8"))
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+                # The fallback of file systems without flock would outlive a killed process.
+                stack.enter_context(FileLock(lock, blocking=False, fallback_to_soft=False))
+                lock.write_text(_holder(), encoding="utf-8")
+            except Timeout as error:
                 raise StorageError(_in_use(self.path, lock)) from error
             except OSError as error:
                 raise StorageError(
                     f"{lock}: cannot be locked ({error.strerror}); expected a writable folder on a file system with"
                     " flock: mend that, or put the results elsewhere"
                 ) from error
-            _write_holder(file)
             self._sweep()
             yield
-            file.truncate(0)
+            lock.write_text("")
 
     def _sweep(self) -> None:
         for folder in (self.path, self.path / "policies", self.checkpoints, self.checkpoints / "policies"):
@@ -113,11 +109,8 @@ class RunDirectory:
                     part.unlink(missing_ok=True)
 
 
-def _write_holder(file: IO[str]) -> None:
-    file.truncate(0)
-    since = time.strftime("%Y-%m-%d %H:%M:%S")
-    file.write(f"process {os.getpid()} on {socket.gethostname()} since {since}\n")
-    file.flush()
+def _holder() -> str:
+    return f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}\n"
 
 
 def _in_use(directory: Path, lock: Path) -> str:
