@@ -18,9 +18,6 @@ from dm2.core.files import MAX_RECORD_BYTES, StorageError, atomic_write, damaged
 FORMAT_VERSION = 1
 
 
-# --- tensor files --------------------------------------------------------------------------------------------------
-
-
 def save_tensors(
     path: str | os.PathLike[str],
     tensors: Mapping[str, "Tensor"],
@@ -40,6 +37,8 @@ def save_tensors(
         StorageError: the file cannot be written.
         ValueError: a tensor of a type that the format lacks, such as complex numbers.
     """
+    # Not by the library's own writers: several keys of metadata come in another order in each process, save() takes
+    # twice the file's size of memory, save_file() leaves an unnamed file behind when killed and no errno when it fails.
     flat = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
     record = json.dumps(metadata or {})
     header: dict[str, Any] = {
