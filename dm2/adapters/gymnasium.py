@@ -1,7 +1,10 @@
 """Gymnasium's vector API over many battles, the whole team being one agent.
 
     env = BattleVectorEnv("5m_vs_6m", 256)
-    env = gymnasium.make_vec("dm2/5m_vs_6m-v0", num_envs=256)  # the same
+    env = gymnasium.make_vec("dm2.adapters.gymnasium:dm2/5m_vs_6m-v0", num_envs=256)  # the same
+
+Importing this module puts every map into Gymnasium's registry: dm2/3m-v0 and so on. With the module before the colon
+Gymnasium imports it itself.
 
 How an ended battle goes on is Gymnasium's autoreset mode, `metadata["autoreset_mode"]`:
 
@@ -28,14 +31,12 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from dm2.adapters.actions import whole_actions
-from dm2.adapters.gymnasium_registry import register_maps
 from dm2.battle.env import BattleEnv
 from dm2.battle.rules_of_smac import MOVE_FEATURES, VISIBLE, FeatureSizes
+from dm2.settings.maps import map_data
 
 Observation = dict[str, np.ndarray]
 OUTCOMES = ("battle_won", "dead_allies", "dead_enemies")
-
-register_maps()
 
 
 class BattleVectorEnv(gymnasium.vector.VectorEnv[Observation, np.ndarray, np.ndarray]):
@@ -190,3 +191,9 @@ class BattleVectorEnv(gymnasium.vector.VectorEnv[Observation, np.ndarray, np.nda
         alive = obs.any(axis=-1, keepdims=True)
         attacks = obs[..., MOVE_FEATURES + VISIBLE : end : sizes.enemy]
         return np.concatenate([~alive, alive, obs[..., :MOVE_FEATURES], attacks], axis=-1).astype(np.int8)
+
+
+for _map_name in map_data().maps:
+    gymnasium.register(
+        f"dm2/{_map_name}-v0", vector_entry_point=f"{__name__}:BattleVectorEnv", kwargs={"map_name": _map_name}
+    )
