@@ -4,4 +4,4 @@ Source: Wang, Durugkar, Liebman, Stone, "DM²: Decentralized Multi-Agent Reinfor
 Matching", AAAI 2023.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

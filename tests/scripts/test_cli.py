@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,8 @@ from dm2.settings.matrix import Matrix, Run
 from dm2.settings.run import RunSettings
 from dm2.training.run import run_identity
 
-CONFIG = str(Path(__file__).parents[2] / "config")
+REPOSITORY = Path(__file__).parents[2]
+CONFIG = str(REPOSITORY / "config")
 STAGES = sorted(get_command(cli.app).commands)
 
 DM2 = {
@@ -60,6 +62,9 @@ def test_help_lists_the_stages_and_starts_neither_torch_nor_numba() -> None:
 def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert dm2_command(monkeypatch, "--version") == 0
     assert capsys.readouterr().out.strip() == dm2.__version__
+    newest = re.search(r"^## (.+)$", (REPOSITORY / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest is not None and newest[1] == dm2.__version__
+    assert f"\nversion: {dm2.__version__}\n" in (REPOSITORY / "CITATION.cff").read_text()
 
 
 def test_settings_are_shown_and_written_alike(
