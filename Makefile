@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DELETE_ON_ERROR:
-.PHONY: setup reproduce figures test test-slurm calibrate lint format schemas
+.PHONY: setup reproduce figures test test-wheel test-slurm calibrate lint format schemas
 
 reproduce: $(STAMP)
 	$(BIN)/snakemake --cores $(CORES) --config scale=$(SCALE)
@@ -24,6 +24,9 @@ calibrate: $(STAMP)
 
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist loadfile
+
+test-wheel: $(STAMP)
+	$(BIN)/python -m pytest tests/packaging --wheel
 
 test-slurm: $(STAMP)
 	$(BIN)/python -m pytest tests/slurm --slurm

@@ -10,6 +10,7 @@ from dm2.nets import products
 
 OPT_IN = {
     "starcraft": "run the tests that need StarCraft II",
+    "wheel": "build the package and install it in an environment of its own",
     "slurm": "run the tests that install and start Slurm (Debian, as root)",
 }
 
