@@ -26,7 +26,7 @@ def test_without_starcraft_it_says_what_is_missing_and_that_it_is_optional(
 
 def test_a_complete_installation_is_praised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dm2.backends.installation.inspect_installation", lambda: [Finding("game", True, "build 1")])
-    monkeypatch.setattr("dm2.backends.installation.imports", lambda: Finding("imports", True, "together"))
+    monkeypatch.setattr("dm2.backends.installation.try_imports", lambda: Finding("imports", True, "together"))
     shown = CliRunner().invoke(cli.app, ["doctor"])
     assert shown.exit_code == 0
     assert "ok       imports           together" in shown.output
