@@ -1,6 +1,7 @@
 """The whole workflow at scale smoke: every stage, every figure, no stage twice."""
 
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -103,6 +104,9 @@ def test_the_report_shows_a_battle_of_every_final_policy(finished: Path) -> None
     done = snakemake(finished, "--report", "report.html", *SMOKE)
     assert done.returncode == 0, done.stdout[-5000:]
     report = (finished / "report.html").read_text()
+    captions = [path.read_text() for path in sorted((REPOSITORY / "workflow" / "report").glob("*.rst"))]
+    phrases = [max(re.findall("[A-Za-z ,]+", caption), key=len).strip() for caption in captions]
+    assert len(phrases) == 7 and [phrase for phrase in phrases if phrase not in report] == []
     assert all(
         f'"seed": "{run.seed}"' in report and f'"condition": "{run.condition}"' in report for run in MATRIX.learners
     )

@@ -11,6 +11,7 @@ rule draw_figure:
         pdf="figures/{scale}/{figure}.pdf",
         png=report(
             "figures/{scale}/{figure}.png",
+            caption="../report/figure.rst",
             category="Figures",
             labels={"figure": "{figure}"},
         ),
@@ -43,7 +44,11 @@ rule write_report:
         claims="results/{scale}/claims.csv",
         figures=collect("figures/{{scale}}/{figure}.png", figure=FIGURES),
     output:
-        report("results/{scale}/report.html", category="Summary"),
+        report(
+            "results/{scale}/report.html",
+            caption="../report/page.rst",
+            category="Summary",
+        ),
     log:
         "results/{scale}/logs/report.log",
     benchmark:
@@ -71,6 +76,7 @@ rule record_battles:
     output:
         report(
             directory("results/{scale}/battles"),
+            caption="../report/battles.rst",
             patterns=["{map_name}/{condition}/seed-{seed}.html"],
             category="Battles",
             labels={"map": "{map_name}", "condition": "{condition}", "seed": "{seed}"},

@@ -7,7 +7,11 @@ rule aggregate_runs:
         settings=[f"{run.directory(SCALE)}/settings.yaml" for run in MATRIX.learners],
     output:
         curves="results/{scale}/learning_curves.csv",
-        summary="results/{scale}/summary.csv",
+        summary=report(
+            "results/{scale}/summary.csv",
+            caption="../report/summary.rst",
+            category="Tables",
+        ),
     log:
         "results/{scale}/logs/aggregate_runs.log",
     benchmark:
@@ -34,7 +38,11 @@ rule aggregate_demonstrations:
             for map_name, name in MATRIX.demonstrations
         ],
     output:
-        "results/{scale}/demonstrations.csv",
+        report(
+            "results/{scale}/demonstrations.csv",
+            caption="../report/demonstrations.rst",
+            category="Tables",
+        ),
     log:
         "results/{scale}/logs/aggregate_demonstrations.log",
     benchmark:
@@ -59,7 +67,11 @@ rule judge_claims:
         paper_curves=PAPER_CURVES,
         paper_demonstrations=PAPER_DEMONSTRATIONS,
     output:
-        table="results/{scale}/claims.csv",
+        table=report(
+            "results/{scale}/claims.csv",
+            caption="../report/claims.rst",
+            category="Tables",
+        ),
         markdown="results/{scale}/claims.md",
     log:
         "results/{scale}/logs/judge_claims.log",
