@@ -3,7 +3,7 @@
 A unit is an index into the rows of `Battles`: agents first, then enemies. Within a loop every unit decides and fires
 on the positions at the loop's start; then units move, each after the comrades in its way; then missiles fly; then the
 dead are removed, so that two units can kill each other. The rules are those of `World` (dm2/battle/records.py);
-docs/simulator.md lists where each comes from. What few maps have (healing, splash, flying, ways round corners) stands
+docs/mechanics.md lists where each comes from. What few maps have (healing, splash, flying, ways round corners) stands
 behind the flags of RULES in functions that are not inlined, so that the other maps keep their speed.
 
 Here are the loop, the step and the start of battles, and how threads share them. The parts are in modules of their own:

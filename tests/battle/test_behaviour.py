@@ -1,4 +1,4 @@
-"""How units obey, notice, choose, turn, walk and fire: one rule of docs/simulator.md each."""
+"""How units obey, notice, choose, turn, walk and fire: one rule of docs/mechanics.md each."""
 
 from __future__ import annotations
 
