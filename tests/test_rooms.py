@@ -1,5 +1,6 @@
 """The house has floors: a room imports from rooms below it alone, and no modules import each other in a circle."""
 
+import re
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -38,3 +39,17 @@ def test_there_are_no_circles() -> None:
 
 def test_rooms_import_nothing_themselves() -> None:
     assert {room for room in ROOMS[:-1] if imported_by(f"dm2.{room}")} == set()
+
+
+def closure(arrows: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """The arrows, and those that follow from them."""
+    further = arrows | {(a, d) for a, b in arrows for c, d in arrows if b == c}
+    return arrows if further == arrows else closure(further)
+
+
+def test_the_picture_of_the_house_is_true() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    arrows = set(re.findall(r"(\w+) --> (\w+)", re.sub(r'\["[^"]*"\]', "", page)))
+    modules = MODULES - {"dm2"}
+    taken = {(one.split(".")[1], other.split(".")[1]) for one in modules for other in imported_by(one)}
+    assert closure(arrows) == closure({(a, b) for a, b in taken if a != b})
