@@ -1,22 +1,19 @@
 """Do what docs/extending.md says, in a copy of the repository, and run the commands it gives."""
 
 import json
-import os
 import re
 import runpy
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import torch
+from support.pages import REPOSITORY, run
 
 from dm2.play.rollout import Episodes
 
-REPOSITORY = Path(__file__).parents[1]
 COPIED = ("dm2", "config", "workflow", "benchmarks", "results/quick", "results/paper")
 PAGE = (REPOSITORY / "docs" / "extending.md").read_text(encoding="utf-8")
 STEP = re.compile(
@@ -57,22 +54,6 @@ def insert(path: Path, line: str, block: str, after: bool) -> None:
     assert len(found) == 1, f"{path}: the line {line!r} stands there {len(found)} times, expected once"
     at = found[0] + after
     path.write_text("".join([*lines[:at], block, *lines[at:]]), encoding="utf-8")
-
-
-def run(command: str, project: Path) -> str:
-    program, *arguments = command.split()
-    entry = {"dm2": ["-c", "from dm2.cli import main; main()"], "snakemake": ["-m", "snakemake"]}[program]
-    done = subprocess.run(
-        [sys.executable, *entry, *arguments],
-        cwd=project,
-        env={**os.environ, "PYTHONPATH": str(project)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, f"{command}\n{done.stdout}"
-    return done.stdout
 
 
 def printed_by(outputs: dict[str, str], start: str) -> str:

@@ -308,14 +308,11 @@ def test_markdown_has_a_line_per_claim_and_says_what_made_it() -> None:
     assert "Not judged at this scale: C2, C3, C4, C5, C6, C7, C8, C9, C10, C11, S1, S2, S3." in text
 
 
-def test_committed_verdicts_follow_from_their_tables_and_the_readme_agrees() -> None:
+def test_committed_verdicts_follow_from_their_tables() -> None:
     folder = REPOSITORY / "results" / "quick"
     made = replace(
         tables(runs("3m", "ippo", [0.5])),
         curves=read_table(folder / "learning_curves.csv", CURVES),
         demonstrations=read_table(folder / "demonstrations.csv", DEMONSTRATIONS),
     )
-    text = to_markdown(judge(made))
-    assert (folder / "claims.md").read_text(encoding="utf-8") == text
-    (line,) = [line for line in text.splitlines() if line.startswith("Not judged at this scale")]
-    assert line in " ".join((REPOSITORY / "README.md").read_text(encoding="utf-8").split())
+    assert (folder / "claims.md").read_text(encoding="utf-8") == to_markdown(judge(made))
