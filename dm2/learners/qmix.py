@@ -34,6 +34,7 @@ from dm2.learners.replay import Replay, ReplayBatch
 from dm2.nets.actor_critic import entries_of
 from dm2.nets.products import linear
 from dm2.nets.recurrence import GRUWeights, gru, gru_step
+from dm2.play.actions import epsilon_at, epsilon_greedy
 from dm2.play.rollout import ActResult, Episodes, Hidden
 from dm2.settings.learners import QMIXSettings, QuirkSettings
 from dm2.settings.run import RunSettings
@@ -41,7 +42,6 @@ from dm2.settings.run import RunSettings
 if TYPE_CHECKING:
     from dm2.core.interface import EnvSpec
     from dm2.play.demonstrations import Demonstrations
-from dm2.play.actions import epsilon_at, epsilon_greedy
 
 Parameters = dict[str, Tensor]
 

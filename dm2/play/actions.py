@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from dm2.settings.learners import QMIXSettings
-
-if TYPE_CHECKING:
-    pass
 
 
 def epsilon_at(env_steps: int, settings: QMIXSettings) -> float:
