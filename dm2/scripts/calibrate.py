@@ -15,7 +15,9 @@ def main(
     output: Annotated[Path, typer.Option(help="Folder for the tables and the scatter plot.")] = Path(
         "results/calibration"
     ),
-    battles: Annotated[int, typer.Option(min=1, help="Battles per map and policy.")] = 1600,
+    battles: Annotated[
+        int, typer.Option(min=16, help="Battles per map and policy; a sixteenth of them each way to walk.")
+    ] = 1600,
     scripted_battles: Annotated[int, typer.Option(min=1, help="Battles per map and scripted team.")] = 256,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the battles.")] = 1,
     curves: Annotated[Path, typer.Option(help="Learning curves of trained teams.", exists=True, dir_okay=False)] = Path(
