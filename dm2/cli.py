@@ -23,6 +23,7 @@ from dm2.scripts import (
     evaluate,
     export_curves,
     judge_claims,
+    keep_expert,
     make_schemas,
     record_battles,
     sample_demonstrations,
@@ -31,12 +32,22 @@ from dm2.scripts import (
     train,
     watch,
     write_report,
+    write_results_page,
     write_settings,
 )
 
 STAGES = (
-    *(show_settings, train, choose_expert, sample_demonstrations, evaluate, watch, record_battles),
-    *(aggregate_runs, aggregate_demonstrations, judge_claims, draw_figure, draw_figures, write_report, export_curves),
+    *(show_settings, train, choose_expert, keep_expert, sample_demonstrations, evaluate, watch, record_battles),
+    *(
+        aggregate_runs,
+        aggregate_demonstrations,
+        judge_claims,
+        draw_figure,
+        draw_figures,
+        write_report,
+        write_results_page,
+        export_curves,
+    ),
     *(calibrate, doctor, compile_kernels, write_settings, make_schemas),
 )
 """In the order in which `dm2 --help` lists them."""

@@ -1,6 +1,6 @@
 """Who demonstrates, and their play: from the settings of an archive and the experts' policies to its demonstrations.
 
-An expert is the policy of a run, which the settings name or which was chosen before (`dm2.play.experts`), or scripted.
+An expert is scripted, or the policy of a run, which the settings name or which was chosen before (`dm2.play.experts`).
 """
 
 from __future__ import annotations
@@ -19,24 +19,21 @@ from dm2.play.scripted import scripted_policy
 
 if TYPE_CHECKING:
     from dm2.core.interface import BatchedEnv, EnvSpec
-    from dm2.play.experts import ExpertChoice
     from dm2.play.rollout import Policy
     from dm2.settings.matrix import DemonstrationSettings
 
 
-def experts_of(wanted: DemonstrationSettings, paths: Sequence[Path], choice: ExpertChoice | None = None) -> Experts:
+def experts_of(wanted: DemonstrationSettings, paths: Sequence[Path]) -> Experts:
     """Who demonstrates.
 
     Args:
         wanted: settings of the archive.
-        paths: policies of the experts, in the order of their seeds; of all candidates with a choice; none if the
-            expert is scripted.
-        choice: which candidate is the expert.
+        paths: policies of the experts, in the order of their seeds; none if the expert is scripted.
 
     Raises:
         UserError: a file cannot be used, or is not what the settings name.
     """
-    return scripted_experts(wanted, paths) if wanted.source.is_scripted else trained_experts(wanted, paths, choice)
+    return scripted_experts(wanted, paths) if wanted.source.is_scripted else trained_experts(wanted, paths)
 
 
 def greedy_play(wanted: DemonstrationSettings, experts: Experts, threads: int = 1) -> dict[str, Any]:
@@ -102,17 +99,13 @@ class Experts:
     records: list[dict[str, Any]]
 
 
-def trained_experts(
-    wanted: DemonstrationSettings, paths: Sequence[Path], choice: ExpertChoice | None = None
-) -> Experts:
-    """The policies of files, on the map and engine of their runs; of several candidates the one that was chosen.
+def trained_experts(wanted: DemonstrationSettings, paths: Sequence[Path]) -> Experts:
+    """The policies of files, on the map and engine of their runs.
 
     Raises:
         UserError: a file cannot be used, or is not what the settings name.
     """
     files = [read_policy(path, epsilon=wanted.source.epsilon) for path in paths]
-    if choice is not None:
-        files = chosen_expert(wanted, files, choice)
     check_experts(wanted, files)
     first = files[0]
     return Experts(
@@ -150,29 +143,6 @@ def scripted_experts(wanted: DemonstrationSettings, paths: Sequence[Path]) -> Ex
     )
 
 
-def chosen_expert(wanted: DemonstrationSettings, files: list[PolicyFile], choice: ExpertChoice) -> list[PolicyFile]:
-    """The candidate that was chosen.
-
-    Raises:
-        UserError: the settings name the expert's seed themselves, or the choice is of another map or condition, or
-            among other candidates.
-    """
-    if not wanted.source.is_chosen:
-        raise UserError("--choice: found it with settings that name the experts' seeds; leave it out")
-    found = (choice.map_name, choice.condition)
-    if found != (wanted.map_name, wanted.source.expert):
-        raise UserError(
-            f"--choice: found (map, condition) {found}, expected {(wanted.map_name, wanted.source.expert)}; name the"
-            " choice of this expert"
-        )
-    seeds, candidates = {file.settings.seed for file in files}, {one.seed for one in choice.candidates}
-    if seeds != candidates:
-        raise UserError(
-            f"policies: found those of seeds {sorted(seeds)}, expected those of all candidates, {sorted(candidates)}"
-        )
-    return [file for file in files if file.settings.seed == choice.seed]
-
-
 def check_experts(wanted: DemonstrationSettings, experts: list[PolicyFile]) -> None:
     """Refuse policies other than those that the settings name.
 
@@ -181,9 +151,7 @@ def check_experts(wanted: DemonstrationSettings, experts: list[PolicyFile]) -> N
     """
     source = wanted.source
     if source.is_chosen and len(experts) != 1:
-        raise UserError(
-            f"policies: found {len(experts)}, expected one, the expert's; or name those of all candidates and --choice"
-        )
+        raise UserError(f"policies: found {len(experts)}, expected one, the expert's, as keep-expert leaves it")
     found = [(one.settings.map_name, one.settings.condition, one.settings.seed, one.percent) for one in experts]
     seeds = [experts[0].settings.seed] if source.is_chosen else source.expert_seeds
     expected = [(wanted.map_name, source.expert, seed, source.checkpoint_percent) for seed in seeds]

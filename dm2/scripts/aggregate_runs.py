@@ -1,4 +1,4 @@
-"""Gather the runs of a scale into its learning curves and their summary (stage `aggregate_runs`)."""
+"""Gather the runs of a scale into its learning curves, their summary and their records (stage `aggregate_runs`)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ def main(
     run_directories: Annotated[list[Path], typer.Argument(help="Folders of finished runs.")],
     curves: Annotated[Path, typer.Option(help="Table to write: one row per evaluation.", dir_okay=False)],
     summary: Annotated[Path, typer.Option(help="Table to write: one row per map and condition.", dir_okay=False)],
+    records: Annotated[Path, typer.Option(help="File to write: run.json of each run, a line each.", dir_okay=False)],
 ) -> None:
-    """Gather the metrics of finished runs of one scale into two tables; says where seeds have unequal lengths."""
+    """Gather metrics and records of finished runs of one scale; says where seeds have unequal lengths."""
+    from dm2.analysis.records import write_records
     from dm2.analysis.tables import cut_short, learning_curves, summary_table, write_table
 
     table = learning_curves(run_directories)
     summarised = summary_table(table)
     write_table(table, curves)
     write_table(summarised, summary)
+    write_records(run_directories, records)
     for note in cut_short(summarised):
         typer.echo(note, err=True)
 

@@ -15,14 +15,7 @@ def main(
     output: options.Output,
     policies: Annotated[
         list[Path] | None,
-        typer.Argument(
-            help="Policies of the experts, in the order of their seeds; of all candidates with --choice; none if the"
-            " expert is scripted."
-        ),
-    ] = None,
-    choice: Annotated[
-        Path | None,
-        typer.Option(help="Which candidate is the expert, as choose-expert wrote it.", exists=True, dir_okay=False),
+        typer.Argument(help="Policies of the experts, in the order of their seeds; none if the expert is scripted."),
     ] = None,
     threads: options.Threads = 1,
 ) -> None:
@@ -32,14 +25,12 @@ def main(
     """
     import torch
 
-    from dm2.play.experts import ExpertChoice
     from dm2.play.sampling import experts_of, greedy_play, n_episodes, sampled_play
     from dm2.settings.matrix import DemonstrationSettings
     from dm2.training.progress import ProgressReport
 
     wanted = DemonstrationSettings.from_yaml(settings)
-    chosen = None if choice is None else ExpertChoice.from_yaml(choice)
-    experts = experts_of(wanted, policies or [], chosen)
+    experts = experts_of(wanted, policies or [])
     torch.set_num_threads(1)  # float sums, and so results, would depend on their number
     greedy = greedy_play(wanted, experts, threads)
     with ProgressReport(wanted.name, n_episodes(wanted, experts.spec.n_agents), "episodes") as report:

@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from support.judged_tables import flat, runs, tables
 
 from dm2.analysis.claims import CLAIMS, Claim, Comparison, Contrast, Effects, Ladder, Side, on
-from dm2.analysis.evidence import Tables, paper_pair
+from dm2.analysis.evidence import paper_pair
 from dm2.analysis.judgement import judge, to_markdown
-from dm2.analysis.tables import CURVES, DEMONSTRATIONS, PAPER_CURVES, PAPER_DEMONSTRATIONS, ResultsError, read_table
+from dm2.analysis.tables import CURVES, DEMONSTRATIONS, ResultsError, read_table
 from dm2.analysis.verdicts import NOT_REPRODUCED, NOT_RUN, PARTIAL, REPRODUCED, UNDECIDED, Runs
 
 REPOSITORY = Path(__file__).parents[2]
@@ -17,41 +18,8 @@ DM2 = Side(("dm2_ippo_demo_50", "dm2_ippo_demo"), ("dm2_ippo_demo_5m", "dm2_ippo
 IPPO = Side(("ippo",), ("ippo",))
 
 
-def runs(map_name: str, condition: str, heights: list[float], end: int = 1000) -> pd.DataFrame:
-    """One run per height, flat from beginning to end, so that AUC and final are the height."""
-    steps = np.linspace(0, end, 21).astype(int)
-    one = [pd.DataFrame({"seed": seed, "env_steps": steps, "win_rate": at}) for seed, at in enumerate(heights)]
-    return pd.concat(one).assign(scale="quick", backend="simulator 1", map_name=map_name, condition=condition)
-
-
-def tables(*curves: pd.DataFrame, demonstrations: Mapping[tuple[str, str], float] | None = None) -> Tables:
-    rows = [(*key, win_rate, 640, "ippo", 50, "7", 1000) for key, win_rate in (demonstrations or {}).items()]
-    paper = REPOSITORY / "results" / "paper"
-    columns = [
-        "map_name",
-        "condition",
-        "greedy_win_rate",
-        "greedy_episodes",
-        "expert",
-        "checkpoint_percent",
-        "expert_seeds",
-        "episodes",
-    ]
-    return Tables(
-        pd.concat(curves, ignore_index=True),
-        pd.DataFrame(rows, columns=columns),
-        read_table(paper / "paper_curves.csv", PAPER_CURVES),
-        read_table(paper / "demo_win_rates.csv", PAPER_DEMONSTRATIONS),
-    )
-
-
 def verdicts(judged: pd.DataFrame) -> dict[str, str]:
     return dict(zip(judged["part"], judged["verdict"], strict=True))
-
-
-def flat(height: float) -> list[float]:
-    """Five runs about a height."""
-    return [height + by for by in (-0.02, -0.01, 0.0, 0.01, 0.02)]
 
 
 def test_a_comparison_is_judged_per_map_and_the_pooled_row_decides() -> None:

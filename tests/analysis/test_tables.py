@@ -26,8 +26,10 @@ from dm2.analysis.tables import (
     write_table,
 )
 from dm2.core.files import sha256_of_file, write_json
+from dm2.core.run_directory import RunDirectory
 from dm2.play.demonstrations import AgentDemonstrations, Demonstrations
 from dm2.play.experts import ExpertChoice
+from dm2.scripts import keep_expert
 from dm2.settings.base import SettingsError
 from dm2.settings.learners import DiscriminatorSettings, IPPOSettings
 from dm2.settings.matrix import DemonstrationSettings
@@ -304,6 +306,16 @@ def test_the_expert_is_the_run_that_the_tables_show_to_win_most_in_the_end(tmp_p
         assert finals[seed] == summary_table(learning_curves([run])).iloc[0]["final_mean"]
     choice.to_yaml(tmp_path / "ippo.yaml")
     assert ExpertChoice.from_yaml(tmp_path / "ippo.yaml") == choice
+
+
+def test_the_policy_kept_is_that_of_the_expert(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path, seed=seed, win_rate=[0, 0, end]) for seed, end in ((3, 0.1), (5, 0.5), (4, 0.2))]
+    for run in runs:
+        policy = RunDirectory(run).policy(50)
+        policy.parent.mkdir()
+        policy.write_text(run.name)
+    keep_expert.main(runs, 50, tmp_path / "kept" / "050.safetensors")
+    assert (tmp_path / "kept" / "050.safetensors").read_text() == "seed-5"
 
 
 def test_of_equal_candidates_the_lower_seed_is_the_expert(tmp_path: Path) -> None:

@@ -201,10 +201,7 @@ def test_a_trained_expert_needs_its_policy_files(
         )
         == 1
     )
-    assert (
-        "policies: found 0, expected one, the expert's; or name those of all candidates and --choice"
-        in capsys.readouterr().err
-    )
+    assert "policies: found 0, expected one, the expert's, as keep-expert leaves it" in capsys.readouterr().err
 
 
 def write_policy(path: Path, seed: int) -> Path:
@@ -220,47 +217,26 @@ def write_policy(path: Path, seed: int) -> Path:
     return path
 
 
-def test_of_several_candidates_the_chosen_one_is_sampled(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+def test_the_expert_given_is_sampled_and_another_expert_makes_another_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    policies = [str(write_policy(tmp_path / f"{seed}.safetensors", seed)) for seed in (5, 6)]
-    settings, choice, spec = tmp_path / "ippo.yaml", tmp_path / "choice.yaml", env_spec("simulator", "3m")
+    settings, spec = tmp_path / "ippo.yaml", env_spec("simulator", "3m")
     source = {"expert": "ippo", "episodes": 8}
     settings.write_text(json.dumps({"scale": "smoke", "map_name": "3m", "source": source, "greedy_episodes": 12}))
-    run = DM2 | {"demonstrations": source}
+    run = RunSettings.model_validate(DM2 | {"demonstrations": source})
     identities = []
-    for seed, finals in ((5, (0.5, 0.25)), (6, (0.25, 0.5))):
-        candidates = [{"seed": seed, "final_win_rate": final} for seed, final in zip((5, 6), finals, strict=True)]
-        record = {"scale": "smoke", "map_name": "3m", "condition": "ippo", "seed": seed, "candidates": candidates}
-        choice.write_text(json.dumps(record))
-        archive = tmp_path / f"{seed}.npz"
-        wanted = [
-            "sample-demonstrations",
-            "--settings",
-            str(settings),
-            "--output",
-            str(archive),
-            "--choice",
-            str(choice),
-        ]
-        assert dm2_command(monkeypatch, *wanted, *policies) == 0
+    for seed in (5, 6):
+        policy, archive = write_policy(tmp_path / f"{seed}.safetensors", seed), tmp_path / f"{seed}.npz"
+        sample = ["sample-demonstrations", "--settings", str(settings), "--output", str(archive)]
+        assert dm2_command(monkeypatch, *sample, str(policy)) == 0
         demonstrations = Demonstrations.load(archive, spec, episodes=8)
         assert demonstrations.metadata["sampling_seeds"] == [seed]
         assert demonstrations.metadata["sampled_episodes"] == 8
         assert demonstrations.metadata["greedy_episodes"] == 12 and "greedy_win_rate" in demonstrations.metadata
         assert [expert["seed"] for expert in demonstrations.metadata["experts"]] == [seed]
-        identities.append(run_identity(RunSettings.model_validate(run), spec, demonstrations))
+        identities.append(run_identity(run, spec, demonstrations))
     first, second = identities
-    assert {key for key in first if first[key] != second[key]} == {"demonstrations"}  # another expert is another run
-    capsys.readouterr()
-    assert dm2_command(monkeypatch, *wanted, *policies[:1]) == 1
-    assert "policies: found those of seeds [5], expected those of all candidates, [5, 6]" in capsys.readouterr().err
-    choice.write_text(json.dumps(record | {"condition": "qmix"}))
-    assert dm2_command(monkeypatch, *wanted, *policies) == 1
-    assert "--choice: found (map, condition) ('3m', 'qmix'), expected ('3m', 'ippo')" in capsys.readouterr().err
-    settings.write_text(json.dumps({"scale": "smoke", "map_name": "3m", "source": source | {"expert_seeds": [5]}}))
-    assert dm2_command(monkeypatch, *wanted, *policies) == 1
-    assert "--choice: found it with settings that name the experts' seeds; leave it out" in capsys.readouterr().err
+    assert {key for key in first if first[key] != second[key]} == {"demonstrations"}
 
 
 def test_a_run_without_the_demonstrations_that_it_needs_is_refused(

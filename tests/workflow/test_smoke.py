@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -89,6 +90,20 @@ def test_the_expert_is_the_best_candidate_and_every_table_names_it(finished: Pat
         assert len(of_it) and (of_it["expert_seeds"] == str(choice.seed)).all()
     independent = table[table["archive"].str.contains("independent")]
     assert set(independent["expert_seeds"]) == {"112358 1285842 78590"}
+
+
+def test_demonstrations_are_learned_from_anew_with_the_kept_experts_alone(finished: Path, tmp_path: Path) -> None:
+    kept = finished / "results" / "smoke" / "experts"
+    shutil.copytree(kept, tmp_path / kept.relative_to(finished), copy_function=shutil.copyfile)
+    wanted = ["--config", "scale=smoke", "seeds=[112358]", "runs={3m: [dm2_ippo_demo]}"]
+    metrics = "results/smoke/runs/3m/dm2_ippo_demo/seed-112358/metrics.csv"
+    done = snakemake(tmp_path, "--forcerun", "train_from_demonstrations", *wanted, "--", metrics)
+    assert done.returncode == 0, done.stdout[-5000:]
+    jobs = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout, flags=re.MULTILINE))
+    assert "train_without_demonstrations" not in jobs and jobs["train_from_demonstrations"] == "1"
+    before, after = (pd.read_csv(folder / metrics) for folder in (finished, tmp_path))
+    clock = ["env_steps_per_second", "wall_seconds"]
+    pd.testing.assert_frame_equal(before.drop(columns=clock), after.drop(columns=clock))
 
 
 def test_the_report_shows_a_battle_of_every_final_policy(finished: Path) -> None:

@@ -130,9 +130,11 @@ def demonstrations_of(wildcards):
 
 
 def expert_policies(wildcards):
-    """The policies an archive is sampled from, one per expert or, where one is chosen, one per candidate."""
+    """The policies an archive is sampled from, one per expert."""
     archive = archive_of(wildcards)
     percent = f"{archive.source.checkpoint_percent:03d}"
+    if archive.source.is_chosen:
+        return f"results/{SCALE}/experts/{wildcards.map_name}/{archive.source.expert}/{percent}.safetensors"
     return [
         f"{run.directory(SCALE)}/policies/{percent}.safetensors"
         for run in MATRIX.experts(archive)
@@ -140,7 +142,7 @@ def expert_policies(wildcards):
 
 
 def expert_choice(wildcards):
-    """Which candidate an archive is sampled from; nothing where its settings name the experts."""
+    """Which run its chosen expert is, for people to read; nothing where its settings name the experts."""
     source = archive_of(wildcards).source
     path = f"results/{SCALE}/experts/{wildcards.map_name}/{source.expert}.yaml"
     return [path] if source.is_chosen else []
@@ -155,3 +157,11 @@ def candidates_of(wildcards):
 def candidate_files(name):
     """A file of each of the runs that an expert is chosen from."""
     return lambda wildcards: [f"{folder}/{name}" for folder in candidates_of(wildcards)]
+
+
+def candidate_policies(wildcards):
+    """The policies of these runs after one share of training."""
+    return [
+        f"{folder}/policies/{wildcards.percent}.safetensors"
+        for folder in candidates_of(wildcards)
+    ]

@@ -39,10 +39,7 @@ rule sample_demonstrations:
         mem_mb=growing(3072),
         runtime=growing(30),
     params:
-        choice=lambda wildcards, input: [
-            part for path in input.choice for part in ("--choice", path)
-        ],
         code=sampling_code,
     shell:
         "python -m dm2.scripts.sample_demonstrations --settings {input.settings:q} --output {output:q}"
-        " {params.choice:q} --threads {threads} {input.policies:q} > {log:q} 2>&1"
+        " --threads {threads} {input.policies:q} > {log:q} 2>&1"

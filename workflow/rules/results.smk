@@ -5,6 +5,7 @@ rule aggregate_runs:
     input:
         metrics=[f"{run.directory(SCALE)}/metrics.csv" for run in MATRIX.learners],
         settings=[f"{run.directory(SCALE)}/settings.yaml" for run in MATRIX.learners],
+        records=[f"{run.directory(SCALE)}/run.json" for run in MATRIX.learners],
     output:
         curves="results/{scale}/learning_curves.csv",
         summary=report(
@@ -12,6 +13,7 @@ rule aggregate_runs:
             caption="../report/summary.rst",
             category="Tables",
         ),
+        records="results/{scale}/records.jsonl",
     log:
         "results/{scale}/logs/aggregate_runs.log",
     benchmark:
@@ -27,7 +29,7 @@ rule aggregate_runs:
         code=code_digest("dm2.scripts.aggregate_runs"),
     shell:
         "python -m dm2.scripts.aggregate_runs --curves {output.curves:q} --summary {output.summary:q}"
-        " {params.runs:q} > {log:q} 2>&1"
+        " --records {output.records:q} {params.runs:q} > {log:q} 2>&1"
 
 
 rule aggregate_demonstrations:

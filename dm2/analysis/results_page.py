@@ -1,0 +1,130 @@
+"""docs/results.md: which claims of the paper hold at a scale, with a figure and the numbers behind each.
+
+No number of the page is typed: all come from the tables of the scale, so that the page is made again when they are.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dm2.analysis.curve_figures import format_steps
+from dm2.analysis.judgement import interval_text, not_judged, shown
+from dm2.analysis.markdown import markdown_table
+from dm2.analysis.records import effort, hardware, read_records
+from dm2.analysis.report import CLAIMS
+from dm2.analysis.tables import DEMONSTRATIONS, engine_name, read_table
+
+SHOWN_IN = {
+    **dict.fromkeys(("C1", "C2", "C9", "C10", "C11"), "core"),
+    "C3": "gail_only",
+    "C4": "all_demos",
+    **dict.fromkeys(("C5", "C6"), "demo_ablation"),
+    "C7": "bc_pretrain",
+    "C8": "state_action",
+    "S2": "open_loop",
+}
+"""Figure behind each claim; S1 and S3 have tables alone."""
+
+BEYOND = """\
+## What the simulator cannot say
+
+The battles are a simulator's, made to SMAC's interface and compared with logs of the real game (`docs/simulator.md`). A
+claim that holds here holds for these learners on these battles; that it holds in StarCraft II is the paper's to say.
+Where trainings are shorter than the paper's, a policy "at 50 %" has seen fewer battles than the paper's at 50 %.
+"""
+
+
+def results_page(results: Path, figures: str) -> str:
+    """The page of a scale, as Markdown.
+
+    Args:
+        results: `results/<scale>`, with claims.csv, demonstrations.csv and records.jsonl.
+        figures: where the figures of the scale lie, as the page's links have it.
+
+    Raises:
+        ResultsError: a table is missing.
+    """
+    claims = read_table(results / "claims.csv", ["scale", "backend", *CLAIMS])
+    demonstrations = read_table(results / "demonstrations.csv", DEMONSTRATIONS, may_be_empty=True)
+    records = read_records(results / "records.jsonl")
+    scale, engine = claims["scale"].iloc[0], engine_name(claims["backend"].iloc[0])
+    whole, parts = shown(claims)
+    sections = [
+        "# What reproduces\n",
+        f"Ours: {engine}, scale {scale}; no StarCraft II result. The paper's numbers were read off its figures and\n"
+        "judged by the same rules (`dm2/analysis/verdicts.py`). Intervals are 95 %.\n\n"
+        f"`dm2 write-results-page {scale}` makes this page from the tables in `results/{scale}`, and\n"
+        f"`dm2 draw-figures {scale}` its figures.\n",
+        _verdicts(whole, parts),
+        not_judged(claims) + "\n",
+        *(_claim(row, parts[parts["claim"] == row.claim], figures) for row in whole.itertuples()),
+        _experts(demonstrations),
+        BEYOND,
+        _cost(records),
+    ]
+    return "\n".join(section for section in sections if section.strip()).rstrip("\n") + "\n"
+
+
+def _verdicts(whole: pd.DataFrame, parts: pd.DataFrame) -> str:
+    rows = []
+    for claim in whole.itertuples():
+        deciding = parts[parts["claim"] == claim.claim].iloc[-1]
+        rows.append(
+            {
+                "claim": claim.claim,
+                "in words": claim.sentence,
+                "verdict": f"**{claim.verdict}**",
+                "ours": interval_text(deciding.estimate, deciding.low, deciding.high),
+                "the paper's": interval_text(deciding.paper, deciding.paper_low, deciding.paper_high),
+                "by the same rule": claim.paper_verdict,
+                "seeds": deciding.n_seeds,
+            }
+        )
+    return markdown_table(pd.DataFrame(rows).astype({"seeds": "Int64"}))
+
+
+def _claim(claim: Any, parts: pd.DataFrame, figures: str) -> str:
+    lines = [f"## {claim.claim}: {claim.sentence}", ""]
+    if figure := SHOWN_IN.get(claim.claim):
+        lines += [f"![{claim.sentence}]({figures}/{figure}.png)", ""]
+    lines += [f"- {_sentence(row)}" for row in parts.itertuples()]
+    return "\n".join([*lines, ""])
+
+
+def _sentence(row: Any) -> str:
+    """What one row says: the statistic, ours and the paper's, what it rests on, and the verdict."""
+    ours = interval_text(row.estimate, row.low, row.high) or "not known"
+    told = [f"{row.part}: {row.statistic} is {ours}"]
+    if pd.notna(row.paper):
+        told.append(f"in the paper {interval_text(row.paper, row.paper_low, row.paper_high)}")
+    if pd.notna(row.n_seeds):
+        told.append(f"{int(row.n_seeds)} seeds a side" + _length(row))
+    if row.expert:
+        told.append(f"demonstrations of {row.expert}")
+    why = f" ({row.reason})" if row.reason else ""
+    return f"{'; '.join(told)}. Rule `{row.rule}`: {row.verdict}{why}."
+
+
+def _length(row: Any) -> str:
+    return f" of {format_steps(row.env_steps)} env steps" if pd.notna(row.env_steps) else ""
+
+
+def _experts(demonstrations: pd.DataFrame) -> str:
+    if demonstrations.empty:
+        return ""
+    columns = ["map_name", "condition", "expert", "expert_seeds", "checkpoint_percent", "episodes", "greedy_win_rate"]
+    columns += ["sampled_win_rate"]
+    return f"## Who demonstrated\n\n{markdown_table(demonstrations[columns])}"
+
+
+def _cost(records: list[dict[str, Any]]) -> str:
+    table = effort(records)
+    formats = {"core_hours": ".1f", "env_steps_per_second": ",.0f"}
+    return (
+        f"## What it cost\n\n{table['core_hours'].sum():.1f} core hours on {hardware(records)}; one run, one thread.\n"
+        "The record of each run (settings, versions, hashes) is a line of `records.jsonl` beside the tables.\n\n"
+        + markdown_table(table, formats)
+    )

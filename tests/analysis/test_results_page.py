@@ -1,0 +1,71 @@
+"""dm2.analysis.results_page: the page says what the tables say, and the committed page is the committed tables'."""
+
+import json
+from pathlib import Path
+
+import pytest
+from support.judged_tables import flat, runs, tables
+
+from dm2.analysis.claims import CLAIMS
+from dm2.analysis.judgement import judge
+from dm2.analysis.results_page import SHOWN_IN, results_page
+from dm2.analysis.tables import DEMONSTRATIONS, write_table
+from dm2.settings.matrix import Matrix
+
+REPOSITORY = Path(__file__).parents[2]
+PAGE = REPOSITORY / "docs" / "results.md"
+RECORD = {
+    "settings": {"map_name": "3s_vs_3z", "condition": "ippo"},
+    "backend": "simulator 1",
+    "cpu": "AMD EPYC",
+    "products": "torch",
+    "env_steps": 1_000,
+    "wall_seconds": 5400.0,
+    "env_steps_per_second": 10.0,
+    "threads": 1,
+}
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> str:
+    given = tables(
+        runs("3s_vs_3z", "ippo", flat(0.1)),
+        runs("3s_vs_3z", "dm2_ippo_demo", flat(0.5)),
+        demonstrations={("3s_vs_3z", "dm2_ippo_demo"): 0.75},
+    )
+    write_table(judge(given), tmp_path / "claims.csv")
+    write_table(given.demonstrations.reindex(columns=DEMONSTRATIONS), tmp_path / "demonstrations.csv")
+    (tmp_path / "records.jsonl").write_text(json.dumps(RECORD) + "\n")
+    return results_page(tmp_path, "../figures/quick")
+
+
+def test_the_verdict_table_has_ours_beside_the_papers(page: str) -> None:
+    (line,) = [line for line in page.splitlines() if line.startswith("| C1 ")]
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells[:3] == ["C1", "DM² with IPPO demonstrations learns faster than IPPO", "**reproduced**"]
+    assert cells[3].startswith("+0.40 [") and cells[4] == "+0.19 [+0.10, +0.27]"
+    assert cells[5:] == ["reproduced", "5"]
+
+
+def test_each_claim_that_was_run_has_its_figure_and_its_sentences(page: str) -> None:
+    section = page.partition("## C1:")[2].partition("\n## ")[0]
+    assert "(../figures/quick/core.png)" in section
+    assert "3s_vs_3z: AUC(dm2_ippo_demo) - AUC(ippo) is +0.40 [" in section
+    assert "5 seeds a side of 1k env steps; demonstrations of ippo at 50 %, seed 7" in section
+    assert "## C2:" not in page and "Not judged at this scale: C2," in page
+
+
+def test_experts_and_costs_are_told(page: str) -> None:
+    (line,) = [line for line in page.splitlines() if line.startswith("| 3s_vs_3z   | dm2_ippo_demo ")]
+    assert [cell.strip() for cell in line.strip("|").split("|")][2:5] == ["ippo", "7", "50"]
+    assert "1.5 core hours on AMD EPYC, matrix products by torch" in page
+
+
+def test_every_figure_named_is_one_of_the_configuration() -> None:
+    assert set(SHOWN_IN) <= {claim.name for claim in CLAIMS}
+    assert set(SHOWN_IN.values()) <= set(Matrix.load(REPOSITORY / "config", {"scale": "paper"}).figures)
+
+
+@pytest.mark.skipif(not PAGE.is_file(), reason="no results of scale laptop yet")
+def test_the_committed_page_is_that_of_the_committed_tables() -> None:
+    assert PAGE.read_text(encoding="utf-8") == results_page(REPOSITORY / "results" / "laptop", "../figures/laptop")
