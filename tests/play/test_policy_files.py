@@ -1,5 +1,7 @@
 """dm2.play.policy_files: a policy from its file's tensors plays as the learner's own."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -11,12 +13,15 @@ from dm2.learners.ippo import IPPO
 from dm2.learners.open_loop import OpenLoopIPPO
 from dm2.learners.qmix import QMIX
 from dm2.learners.rmappo import RMAPPO
+from dm2.play.evaluation import evaluate
+from dm2.play.experts import ExpertChoice
 from dm2.play.policy_files import policy_from_state, read_policy
 from dm2.play.rollout import collect
 from dm2.settings.learners import IPPOSettings, QMIXSettings, QuirkSettings, RMAPPOSettings
 from dm2.settings.run import RunSettings
 
 SPEC = FakeSpec()
+COMMITTED = sorted(Path(__file__).parents[2].glob("results/*/experts/*/*/*.safetensors"))
 
 
 def run_of(algorithm, **block):
@@ -123,3 +128,13 @@ def test_policy_of_another_algorithm_is_refused():
 def test_epsilon_is_refused_where_it_would_do_nothing():
     with pytest.raises(UserError, match=r"epsilon: found 0.1"):
         policy_from_state(SPEC, run_of("ippo"), ippo().policy_state(), "100", epsilon=0.1)
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: "-".join(path.parts[-4:-1]))
+def test_a_committed_expert_is_the_one_that_was_chosen_and_plays(path: Path) -> None:
+    choice = ExpertChoice.from_yaml(path.parent.with_suffix(".yaml"))
+    file = read_policy(path, greedy=True)
+    found = (file.settings.scale, file.settings.map_name, file.settings.condition, file.settings.seed)
+    assert found == (choice.scale, choice.map_name, choice.condition, choice.seed)
+    assert f"{file.percent:03d}" == path.stem
+    assert evaluate(file.policy, "simulator", choice.map_name, seed=1, n_episodes=8).n_episodes == 8
