@@ -157,7 +157,7 @@ def test_the_command_writes_the_layout_and_says_what_it_leaves_out(tmp_path: Pat
         table[column] = 0
     table.to_csv(tmp_path / "curves.csv", index=False)
     arguments = ["--curves", str(tmp_path / "curves.csv"), "--output", str(tmp_path / "marl_eval.json")]
-    done = CliRunner().invoke(app, ["export", *arguments])
+    done = CliRunner().invoke(app, ["export-curves", *arguments])
     assert done.exit_code == 0, done.output
     assert json.loads((tmp_path / "marl_eval.json").read_text()) == marl_eval_layout(table)
     assert "left out, not run on all of these maps with all seeds: 3m/qmix/seed-1" in done.output
@@ -170,7 +170,7 @@ def test_the_command_warns_of_unlike_time_axes(tmp_path: Path, maps: list[str], 
         table[column] = 0
     table.to_csv(tmp_path / "curves.csv", index=False)
     arguments = ["--curves", str(tmp_path / "curves.csv"), "--output", str(tmp_path / "marl_eval.json"), *maps]
-    done = CliRunner().invoke(app, ["export", *arguments])
+    done = CliRunner().invoke(app, ["export-curves", *arguments])
     assert done.exit_code == 0, done.output
     assert ("found evaluations every 100 on 3m, 200 on mmm2 env steps" in done.output) is warned
 
