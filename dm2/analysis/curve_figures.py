@@ -14,8 +14,8 @@ shrink to nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -132,15 +132,36 @@ class FigureDescription:
         title: first line above the axes.
         panels: what each pair of axes shows.
         paper_figure: figure of the paper whose curves are preferred where a condition is in several.
+        left_out: maps of which nothing was run, named under the figure.
     """
 
     title: str
     panels: tuple[Panel, ...]
     paper_figure: str = PAPER_FIGURES[0]
+    left_out: tuple[str, ...] = ()
 
     def conditions(self) -> tuple[DrawnCondition, ...]:
         """The conditions of all panels, each once, in order of appearance."""
         return tuple(dict.fromkeys(condition for panel in self.panels for condition in panel.conditions))
+
+
+def of_what_was_run(
+    description: FigureDescription, curves: pd.DataFrame, needs: Collection[str] = ()
+) -> FigureDescription | None:
+    """The figure without the maps of which nothing was run; None where that is all of them.
+
+    Args:
+        description: the figure.
+        curves: `results/<scale>/learning_curves.csv`.
+        needs: conditions one of which must have been run for a map to count; any of the panel's unless given.
+    """
+    panels = [
+        panel
+        for panel in description.panels
+        if any(was_run(curves, panel.map_name, name) for name in needs or [one.name for one in panel.conditions])
+    ]
+    left_out = tuple(panel.title for panel in description.panels if panel not in panels)
+    return replace(description, panels=tuple(panels), left_out=left_out) if panels else None
 
 
 def describe(matrix: Matrix, figure: str) -> FigureDescription:
@@ -492,7 +513,7 @@ def subtitle(rows: pd.DataFrame, drawn: str = "mean and sd") -> str:
 def curve_notes(description: FigureDescription, rows: pd.DataFrame) -> list[str]:
     """What a reader must know beside the curves: experts, conditions without runs, seeds cut to their common part."""
     ours = rows[rows["series"] == OURS]
-    notes = [*not_run(description.panels, ours), *experts_of(rows)]
+    notes = [*not_run(description, ours), *experts_of(rows)]
     for (title, name), curve in ours.groupby(["panel", "condition"], sort=False):
         spacing = curve["env_steps"].diff().max()
         if (cut := curve["env_steps_cut"].iloc[0]) > spacing:  # less is only where the last evaluation fell
@@ -508,11 +529,11 @@ def experts_of(rows: pd.DataFrame) -> list[str]:
     return notes
 
 
-def not_run(panels: Sequence[Panel], ours: pd.DataFrame) -> list[str]:
-    """A note that names the conditions of the panels that our rows lack; none where they lack none."""
+def not_run(description: FigureDescription, ours: pd.DataFrame) -> list[str]:
+    """A note that names the maps and the conditions of the panels that our rows lack; none where they lack none."""
     drawn = set(zip(ours["panel"], ours["condition"], strict=True))
-    wanted = [(panel.title, condition.name) for panel in panels for condition in panel.conditions]
-    absent = [f"{name} on {title}" for title, name in wanted if (title, name) not in drawn]
+    wanted = [(panel.title, condition.name) for panel in description.panels for condition in panel.conditions]
+    absent = [*description.left_out, *(f"{name} on {title}" for title, name in wanted if (title, name) not in drawn)]
     return [f"not run: {', '.join(absent)}"] if absent else []
 
 

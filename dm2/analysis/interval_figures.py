@@ -291,7 +291,7 @@ def _finish(figure: Figure, description: FigureDescription, rows: pd.DataFrame) 
 
 def interval_notes(description: FigureDescription, rows: pd.DataFrame) -> list[str]:
     """What a reader must know beside the figure: conditions without runs, few seeds, runs cut to what they share."""
-    notes = not_run(description.panels, rows)
+    notes = not_run(description, rows)
     if rows["n_seeds"].min() < MIN_SEEDS:
         notes.append(f"fewer than {MIN_SEEDS} seeds: too few for the intervals to hold what they promise")
     for (title, name), part in rows.groupby(["panel", "condition"], sort=False):

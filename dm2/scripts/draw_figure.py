@@ -21,14 +21,17 @@ def main(
     config_folder: options.ConfigFolder = Path("config"),
 ) -> None:
     """Draw one figure: STEM.pdf, STEM.png and STEM.csv, the numbers that are drawn."""
-    from dm2.analysis.curve_figures import describe, make_figure
+    from dm2.analysis.curve_figures import describe, make_figure, of_what_was_run
     from dm2.analysis.interval_figures import make_interval_figure
     from dm2.analysis.tables import CURVES, DEMONSTRATIONS, PAPER_CURVES, read_table
     from dm2.settings.matrix import Matrix
 
     matrix = Matrix.load(config_folder, json.loads(configuration))
-    description, settings = describe(matrix, figure), matrix.figures[figure]
-    runs = read_table(curves, CURVES)
+    runs, settings = read_table(curves, CURVES), matrix.figures[figure]
+    description = describe(matrix, figure)
+    description = (
+        of_what_was_run(description, runs, settings.needs) or description
+    )  # which then says that nothing was run
     if settings.shows != "win_rate":
         make_interval_figure(settings.shows, description, runs, stem, settings.baseline)
         return

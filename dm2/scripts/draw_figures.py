@@ -17,7 +17,12 @@ def main(
     figures: Annotated[Path, typer.Option(help="Folder to draw into.", file_okay=False)] = Path("figures"),
     config_folder: options.ConfigFolder = Path("config"),
 ) -> None:
-    """Draw every figure of the scales that have tables; takes seconds, trains nothing, leaves the tables alone."""
+    """Draw every figure of the scales that have tables; takes seconds, trains nothing, leaves the tables alone.
+
+    Of a scale that is not finished it draws what was run.
+    """
+    from dm2.analysis.curve_figures import describe, of_what_was_run
+    from dm2.analysis.tables import CURVES, read_table
     from dm2.settings.base import SettingsError
     from dm2.settings.files import check_name, scale_names
     from dm2.settings.matrix import Matrix
@@ -30,10 +35,14 @@ def main(
     for scale in scales or drawable:
         check_name("scale with tables", scale, drawable, str(results))
         matrix = Matrix.load(config_folder, {"scale": scale})
+        curves = results / scale / "learning_curves.csv"
+        runs = read_table(curves, CURVES)
         for figure in filter(matrix.figure_maps, matrix.figures):
+            if of_what_was_run(describe(matrix, figure), runs, matrix.figures[figure].needs) is None:
+                continue
             draw_figure.main(
                 figure,
-                curves=results / scale / "learning_curves.csv",
+                curves=curves,
                 demonstrations=results / scale / "demonstrations.csv",
                 paper_curves=results / "paper" / "paper_curves.csv",
                 stem=figures / scale / figure,

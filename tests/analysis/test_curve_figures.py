@@ -20,6 +20,7 @@ from dm2.analysis.curve_figures import (
     legend_columns,
     looks_of,
     make_figure,
+    of_what_was_run,
     paper_needs_own_axes,
     subtitle,
 )
@@ -71,6 +72,15 @@ def test_a_curve_that_the_paper_lists_twice_is_drawn_once() -> None:
 def test_nothing_drawn_when_no_run_is_there() -> None:
     with pytest.raises(ResultsError, match=r"'Core': found none of its runs.*ippo on 8m_vs_9m"):
         rows_of(description("8m_vs_9m"), learning_curves())
+
+
+def test_maps_of_which_nothing_was_run_are_left_out_and_named() -> None:
+    wanted = description("8m_vs_9m", "3s_vs_3z")
+    found = of_what_was_run(wanted, learning_curves())
+    assert found is not None and [panel.title for panel in found.panels] == ["3s_vs_3z"]
+    assert curve_notes(found, rows_of(found, learning_curves()))[0] == "not run: 8m_vs_9m"
+    assert of_what_was_run(description("8m_vs_9m"), learning_curves()) is None
+    assert of_what_was_run(wanted, learning_curves(), needs=["open_loop"]) is None
 
 
 def test_short_training_gets_the_papers_curves_on_their_own_axes_beside_it() -> None:
