@@ -14,6 +14,7 @@ shrink to nothing.
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
@@ -70,6 +71,7 @@ SHADES = {"dm2_ippo_demo": "YlGnBu", "gail_only_ippo_demo": "RdPu", "dm2_state_a
 """Sequential colour maps of families with one condition per checkpoint of the expert: early is light, late is dark."""
 SHADE_MARKERS = ("^", "o", "s", "D", "v", "p", "<", "h", ">")
 COLUMN_INCHES, PANEL_INCHES, LINE_INCHES = 3.5, 1.45, 0.12
+NOTE_CHARACTERS_PER_INCH = 22
 CROWDED = 8
 """Conditions in a panel from which on it takes the whole width, and the paper's curves get axes of their own."""
 OVERLAY_SHARE = 0.5
@@ -479,7 +481,9 @@ def _finish(figure: Figure, description: FigureDescription, rows: pd.DataFrame) 
 
 def add_strips(figure: Figure, head: str, handles: Sequence[Line2D], notes: Sequence[str]) -> Figure:
     """Add head (two lines), legend and notes in strips of their own, above and below the panels."""
-    above, foot = 0.30, LINE_INCHES * len(notes)
+    width = round(NOTE_CHARACTERS_PER_INCH * figure.get_figwidth())
+    lines = [line for note in notes for line in textwrap.wrap(note, width)]
+    above, foot = 0.30, LINE_INCHES * len(lines)
     n_columns = legend_columns([str(handle.get_label()) for handle in handles])
     below = foot + LINE_INCHES * 1.15 * -(-len(handles) // n_columns) + 0.05
     height = figure.get_figheight() + above + below
@@ -489,7 +493,7 @@ def add_strips(figure: Figure, head: str, handles: Sequence[Line2D], notes: Sequ
     figure.text(0.01, 1 - 0.04 / height, head, va="top")
     place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, foot / height)}
     figure.legend(handles=handles, ncols=n_columns, columnspacing=1, handlelength=2.4, **place)
-    figure.text(0.01, 0.02 / height, "\n".join(notes), va="bottom", fontsize=6, color="0.3")
+    figure.text(0.01, 0.02 / height, "\n".join(lines), va="bottom", fontsize=6, color="0.3")
     return figure
 
 

@@ -105,7 +105,7 @@ def _sentence(row: Any) -> str:
     if row.expert:
         told.append(f"demonstrations of {row.expert}")
     why = f" ({row.reason})" if row.reason else ""
-    return f"{'; '.join(told)}. Rule `{row.rule}`: {row.verdict}{why}."
+    return f"{'; '.join(told)}. By the rule '{row.rule}': {row.verdict}{why}."
 
 
 def _length(row: Any) -> str:
