@@ -234,6 +234,13 @@ def test_the_verdicts_on_the_front_page_are_those_of_the_tables() -> None:
     assert "\n".join(rows) in README, "README.md: expected this table:\n" + "\n".join(rows)
 
 
+def test_what_the_front_page_says_of_scale_laptop_is_in_its_tables() -> None:
+    table = pd.read_csv(REPOSITORY / "results" / "laptop" / "claims.csv")
+    ((claim, map_name, verdict),) = re.findall(r"\[(C\d+) on (\w+): ([a-z ]+)\]\(docs/results\.md\)", README)
+    found = table[(table["claim"] == claim) & (table["part"] == map_name)]
+    assert found["verdict"].tolist() == [verdict]
+
+
 def keys_of(page: str, section: str) -> list[str]:
     """Keys in the first column of the tables of a section."""
     text = page.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
