@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # torch takes seconds to import, and most users of this module write text
-    from torch import Tensor
 from dm2.core.files import MAX_RECORD_BYTES, StorageError, atomic_write, damaged, open_to_read, parse_record
+
+if TYPE_CHECKING:  # torch takes seconds to import, which planning would wait for
+    from torch import Tensor
 
 FORMAT_VERSION = 1
 
