@@ -44,6 +44,7 @@ from dm2.core.randomness import stream
 HOLDS = {REPRODUCED: "holds", NOT_REPRODUCED: "does not hold"}
 """The verdicts on what the paper does not say."""
 WHOLE = "claim"
+POOLED = "pooled: "
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,7 @@ def _pooled(blank: Judgement, comparison: Comparison, judged: Sequence[_Judged])
     of = run or judged
     row = replace(
         blank,
-        part=f"pooled: {', '.join(_unique(one.row.part for one in telling or of))}",
+        part=POOLED + ", ".join(_unique(one.row.part for one in telling or of)),
         statistic=" and ".join(_unique(one.row.statistic for one in of)),
         rule=rule,
         expert="; ".join(_unique(f"{one.row.part}: {one.row.expert}" for one in telling if one.row.expert)),
@@ -228,7 +229,7 @@ def _judge_ladder(blank: Judgement, ladder: Ladder, tables: Tables) -> list[Judg
     words = f"rank correlation of final(dm2_ippo_demo_*) with the {what}"
     row = replace(blank, statistic=words, rule="above")
     rows = [_judge_rungs(replace(row, part=map_name), ladder, [map_name], tables) for map_name in ladder.maps]
-    return [*rows, _judge_rungs(replace(row, part=f"pooled: {', '.join(ladder.maps)}"), ladder, ladder.maps, tables)]
+    return [*rows, _judge_rungs(replace(row, part=POOLED + ", ".join(ladder.maps)), ladder, ladder.maps, tables)]
 
 
 def _judge_rungs(row: Judgement, ladder: Ladder, maps: Sequence[str], tables: Tables) -> Judgement:
@@ -270,6 +271,18 @@ def shown(judged: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The claims that a scale runs something of, and the rows that were run behind them."""
     run = judged[judged["verdict"] != NOT_RUN]
     return run[run["part"] == WHOLE], run[run["part"] != WHOLE]
+
+
+def deciding(parts: pd.DataFrame) -> pd.DataFrame:
+    """The rows that one claim's verdict follows from: the pooled ones, or all of them where none is pooled."""
+    pooled = parts[parts["part"].str.startswith(POOLED)]
+    return pooled if len(pooled) else parts
+
+
+def decided_on(parts: pd.DataFrame) -> str:
+    """The maps that one claim's verdict rests on."""
+    names = ", ".join(deciding(parts)["part"].str.removeprefix(POOLED))
+    return ", ".join(_unique(names.split(", ")))
 
 
 def not_judged(judged: pd.DataFrame) -> str:

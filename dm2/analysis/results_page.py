@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from dm2.analysis.curve_figures import format_steps
-from dm2.analysis.judgement import interval_text, not_judged, shown
+from dm2.analysis.judgement import decided_on, deciding, interval_text, not_judged, shown
 from dm2.analysis.markdown import markdown_table
 from dm2.analysis.records import effort, hardware, read_records
 from dm2.analysis.report import CLAIMS
@@ -69,18 +69,23 @@ def results_page(results: Path, figures: str) -> str:
 
 
 def _verdicts(whole: pd.DataFrame, parts: pd.DataFrame) -> str:
+    if whole.empty:
+        return ""
     rows = []
     for claim in whole.itertuples():
-        deciding = parts[parts["claim"] == claim.claim].iloc[-1]
+        behind = parts[parts["claim"] == claim.claim]
         rows.append(
             {
                 "claim": claim.claim,
                 "in words": claim.sentence,
                 "verdict": f"**{claim.verdict}**",
-                "ours": interval_text(deciding.estimate, deciding.low, deciding.high),
-                "the paper's": interval_text(deciding.paper, deciding.paper_low, deciding.paper_high),
+                "on": decided_on(behind),
+                "ours": "; ".join(interval_text(r.estimate, r.low, r.high) for r in deciding(behind).itertuples()),
+                "the paper's": "; ".join(
+                    interval_text(r.paper, r.paper_low, r.paper_high) for r in deciding(behind).itertuples()
+                ),
                 "by the same rule": claim.paper_verdict,
-                "seeds": deciding.n_seeds,
+                "seeds": deciding(behind)["n_seeds"].min(),
             }
         )
     return markdown_table(pd.DataFrame(rows).astype({"seeds": "Int64"}))

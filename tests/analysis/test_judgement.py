@@ -9,9 +9,9 @@ from support.judged_tables import flat, runs, tables
 
 from dm2.analysis.claims import CLAIMS, Claim, Comparison, Contrast, Effects, Ladder, Side, on
 from dm2.analysis.evidence import paper_pair
-from dm2.analysis.judgement import judge, to_markdown
+from dm2.analysis.judgement import decided_on, deciding, judge, shown, to_markdown
 from dm2.analysis.tables import CURVES, DEMONSTRATIONS, ResultsError, read_table
-from dm2.analysis.verdicts import NOT_REPRODUCED, NOT_RUN, PARTIAL, REPRODUCED, UNDECIDED, Runs
+from dm2.analysis.verdicts import NOT_REPRODUCED, NOT_RUN, PARTIAL, REPRODUCED, UNDECIDED, Runs, verdict_of_parts
 
 REPOSITORY = Path(__file__).parents[2]
 DM2 = Side(("dm2_ippo_demo_50", "dm2_ippo_demo"), ("dm2_ippo_demo_5m", "dm2_ippo_demo_10m"))
@@ -259,6 +259,19 @@ def test_the_papers_curves_stand_for_five_runs_of_their_mean_and_sd() -> None:
     assert len(pair.second.final) == 5
     assert pair.second.final.mean() == pytest.approx(last["win_rate"].mean())
     assert pair.second.final.std(ddof=1) == pytest.approx(last["sd"].mean())
+
+
+def test_a_claims_verdict_follows_from_its_deciding_rows() -> None:
+    conditions = {"ippo": 0.1, "dm2_ippo_demo": 0.5, "qmix": 0.6, "rmappo": 0.0, "dm2_sil": 0.05, "dm2_qmix_demo": 0.4}
+    curves = [runs(at, name, flat(height)) for at in ("3s_vs_3z", "8m_vs_9m") for name, height in conditions.items()]
+    judged = judge(tables(*curves))
+    whole, parts = shown(judged)
+    assert {"C1", "C9", "C10", "C11"} <= set(whole["claim"])
+    for name, verdict in whole[["claim", "verdict"]].itertuples(index=False):
+        rows = judged[(judged["claim"] == name) & (judged["part"] != "claim")]
+        found = [UNDECIDED if one == NOT_RUN else one for one in deciding(rows)["verdict"]]
+        assert verdict_of_parts(found) == verdict, name
+    assert decided_on(parts[parts["claim"] == "C10"]) == "3s_vs_3z, 8m_vs_9m"
 
 
 def test_verdicts_repeat_to_the_last_bit() -> None:

@@ -7,6 +7,7 @@ import pytest
 from support.judged_tables import flat, runs, tables
 
 from dm2.analysis.claims import CLAIMS
+from dm2.analysis.evidence import Tables
 from dm2.analysis.judgement import judge
 from dm2.analysis.results_page import SHOWN_IN, results_page
 from dm2.analysis.tables import DEMONSTRATIONS, write_table
@@ -26,6 +27,13 @@ RECORD = {
 }
 
 
+def page_of(given: Tables, folder: Path) -> str:
+    write_table(judge(given), folder / "claims.csv")
+    write_table(given.demonstrations.reindex(columns=DEMONSTRATIONS), folder / "demonstrations.csv")
+    (folder / "records.jsonl").write_text(json.dumps(RECORD) + "\n")
+    return results_page(folder, "../figures/quick")
+
+
 @pytest.fixture
 def page(tmp_path: Path) -> str:
     given = tables(
@@ -33,18 +41,27 @@ def page(tmp_path: Path) -> str:
         runs("3s_vs_3z", "dm2_ippo_demo", flat(0.5)),
         demonstrations={("3s_vs_3z", "dm2_ippo_demo"): 0.75},
     )
-    write_table(judge(given), tmp_path / "claims.csv")
-    write_table(given.demonstrations.reindex(columns=DEMONSTRATIONS), tmp_path / "demonstrations.csv")
-    (tmp_path / "records.jsonl").write_text(json.dumps(RECORD) + "\n")
-    return results_page(tmp_path, "../figures/quick")
+    return page_of(given, tmp_path)
 
 
 def test_the_verdict_table_has_ours_beside_the_papers(page: str) -> None:
     (line,) = [line for line in page.splitlines() if line.startswith("| C1 ")]
     cells = [cell.strip() for cell in line.strip("|").split("|")]
-    assert cells[:3] == ["C1", "DM² with IPPO demonstrations learns faster than IPPO", "**reproduced**"]
-    assert cells[3].startswith("+0.40 [") and cells[4] == "+0.19 [+0.10, +0.27]"
-    assert cells[5:] == ["reproduced", "5"]
+    assert cells[:4] == ["C1", "DM² with IPPO demonstrations learns faster than IPPO", "**reproduced**", "3s_vs_3z"]
+    assert cells[4].startswith("+0.40 [") and cells[5] == "+0.19 [+0.10, +0.27]"
+    assert cells[6:] == ["reproduced", "5"]
+
+
+def test_every_number_that_decides_a_claim_of_two_parts_is_in_its_line(tmp_path: Path) -> None:
+    heights = {"ippo": 0.1, "qmix": 0.6, "rmappo": 0.3}
+    page = page_of(tables(*(runs("3s_vs_3z", name, flat(height)) for name, height in heights.items())), tmp_path)
+    (line,) = [line for line in page.splitlines() if line.startswith("| C10 ")]
+    ours = line.strip("|").split("|")[4]
+    assert "+0.50 [" in ours and "; +0.20 [" in ours
+
+
+def test_a_scale_that_judges_nothing_says_so(tmp_path: Path) -> None:
+    assert "Not judged at this scale: C1," in page_of(tables(runs("3s_vs_3z", "ippo", flat(0.1))), tmp_path)
 
 
 def test_each_claim_that_was_run_has_its_figure_and_its_sentences(page: str) -> None:
