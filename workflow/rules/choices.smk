@@ -1,7 +1,8 @@
 """Experts: of a condition's runs on a map the one that wins most in the end.
 
 Its policies are kept beside the choice: small enough to be committed, so that what learns from demonstrations can be
-trained anew without its experts. Where they are there, runs that are not are left alone.
+trained anew without its experts. Where they are there, runs that are not are left alone. What is kept does not read the
+choice's file: of two files of a clone either may be the younger, and the policies would be out of date.
 """
 
 
