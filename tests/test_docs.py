@@ -61,6 +61,9 @@ NOT_RUN = {
     "snakemake --configfile config/scales/paper.yaml -n": "tests/workflow/test_planning.py does",
     "snakemake --forcerun train_from_demonstrations": "trains",
     "snakemake --forcerun sample_demonstrations": "trains",
+    "snakemake --config scale=laptop -- results/laptop/runs/3s_vs_3z/dm2_ippo_demo/seed-112358/metrics.csv": (
+        "half an hour; tests/workflow/test_planning.py plans it"
+    ),
     "snakemake --report report.html": "tests/workflow/test_smoke.py does",
     "snakemake --set-threads train_from_demonstrations=8": "trains",
     "snakemake --profile workflow/profiles/slurm --configfile config/scales/paper.yaml": "tests/slurm does, on request",

@@ -170,3 +170,14 @@ def test_cluster_profiles_try_again_and_group_the_short_jobs() -> None:
     assert set(shared["groups"].values()) == {"tables"}
     for wanted in ("threads", "mem_mb", "runtime"):
         assert wanted in generic["cluster-generic-submit-cmd"]
+
+
+def test_dm2_is_trained_from_the_experts_in_the_repository_alone(tmp_path: Path) -> None:
+    """What docs/reproduction.md says of scale laptop: no expert is trained for it."""
+    experts = Path("results", "laptop", "experts")
+    shutil.copytree(REPOSITORY / experts, tmp_path / experts, copy_function=shutil.copyfile)
+    metrics = "results/laptop/runs/3s_vs_3z/dm2_ippo_demo/seed-112358/metrics.csv"
+    done = snakemake(tmp_path, "--dry-run", "--quiet", "rules", "--config", "scale=laptop", "--", metrics)
+    jobs = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout, flags=re.MULTILINE))
+    settings = {"write_settings_of_demonstrations": "1", "write_settings_of_run": "1"}
+    assert jobs == {"sample_demonstrations": "1", "train_from_demonstrations": "1", "total": "4"} | settings
