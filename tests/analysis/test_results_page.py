@@ -83,6 +83,5 @@ def test_every_figure_named_is_one_of_the_configuration() -> None:
     assert set(SHOWN_IN.values()) <= set(Matrix.load(REPOSITORY / "config", {"scale": "paper"}).figures)
 
 
-@pytest.mark.skipif(not PAGE.is_file(), reason="no results of scale laptop yet")
 def test_the_committed_page_is_that_of_the_committed_tables() -> None:
     assert PAGE.read_text(encoding="utf-8") == results_page(REPOSITORY / "results" / "laptop", "../figures/laptop")
