@@ -10,10 +10,12 @@ from support.judged_tables import flat, runs, tables
 from dm2.analysis.claims import CLAIMS, Claim, Comparison, Contrast, Effects, Ladder, Side, on
 from dm2.analysis.evidence import paper_pair
 from dm2.analysis.judgement import decided_on, deciding, judge, shown, to_markdown
-from dm2.analysis.tables import CURVES, DEMONSTRATIONS, ResultsError, read_table
+from dm2.analysis.tables import CURVES, DEMONSTRATIONS, ResultsError, read_table, write_table
 from dm2.analysis.verdicts import NOT_REPRODUCED, NOT_RUN, PARTIAL, REPRODUCED, UNDECIDED, Runs, verdict_of_parts
 
 REPOSITORY = Path(__file__).parents[2]
+JUDGED = ("quick", "laptop")
+"""Scales with committed verdicts."""
 DM2 = Side(("dm2_ippo_demo_50", "dm2_ippo_demo"), ("dm2_ippo_demo_5m", "dm2_ippo_demo_10m"))
 IPPO = Side(("ippo",), ("ippo",))
 
@@ -289,11 +291,15 @@ def test_markdown_has_a_line_per_claim_and_says_what_made_it() -> None:
     assert "Not judged at this scale: C2, C3, C4, C5, C6, C7, C8, C9, C10, C11, S1, S2, S3." in text
 
 
-def test_committed_verdicts_follow_from_their_tables() -> None:
-    folder = REPOSITORY / "results" / "quick"
+@pytest.mark.parametrize("scale", JUDGED)
+def test_committed_verdicts_follow_from_their_tables(scale: str, tmp_path: Path) -> None:
+    folder = REPOSITORY / "results" / scale
     made = replace(
         tables(runs("3m", "ippo", [0.5])),
         curves=read_table(folder / "learning_curves.csv", CURVES),
         demonstrations=read_table(folder / "demonstrations.csv", DEMONSTRATIONS),
     )
-    assert (folder / "claims.md").read_text(encoding="utf-8") == to_markdown(judge(made))
+    judged = judge(made)
+    assert (folder / "claims.md").read_text(encoding="utf-8") == to_markdown(judged)
+    write_table(judged, tmp_path / "claims.csv")
+    assert (folder / "claims.csv").read_bytes() == (tmp_path / "claims.csv").read_bytes()
