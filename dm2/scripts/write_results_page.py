@@ -18,7 +18,9 @@ def main(
     """Write which claims of the paper hold at a scale, with the numbers behind each."""
     from dm2.analysis.results_page import results_page
     from dm2.core.files import atomic_write
+    from dm2.settings.files import check_name
 
+    check_name("scale with verdicts", scale, [path.parent.name for path in results.glob("*/claims.csv")], str(results))
     page = results_page(results / scale, f"../figures/{scale}")
     with atomic_write(output, "w") as file:
         file.write(page)

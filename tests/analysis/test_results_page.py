@@ -11,6 +11,8 @@ from dm2.analysis.evidence import Tables
 from dm2.analysis.judgement import judge
 from dm2.analysis.results_page import SHOWN_IN, results_page
 from dm2.analysis.tables import DEMONSTRATIONS, write_table
+from dm2.scripts import write_results_page
+from dm2.settings.base import SettingsError
 from dm2.settings.matrix import Matrix
 
 REPOSITORY = Path(__file__).parents[2]
@@ -76,6 +78,11 @@ def test_experts_and_costs_are_told(page: str) -> None:
     (line,) = [line for line in page.splitlines() if line.startswith("| 3s_vs_3z   | dm2_ippo_demo ")]
     assert [cell.strip() for cell in line.strip("|").split("|")][2:5] == ["ippo", "7", "50"]
     assert "1.5 core hours on AMD EPYC, matrix products by torch" in page
+
+
+def test_a_scale_without_verdicts_is_refused_by_its_name() -> None:
+    with pytest.raises(SettingsError, match=r"unknown scale with verdicts 'laptpo'; did you mean 'laptop'\?"):
+        write_results_page.main("laptpo", REPOSITORY / "results")
 
 
 def test_every_figure_named_is_one_of_the_configuration() -> None:
