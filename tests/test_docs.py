@@ -45,7 +45,7 @@ RULES = set(
     )
 )
 NOT_RUN = {
-    "make reproduce": "twenty minutes; tests/workflow/test_smoke.py runs the workflow at scale smoke",
+    "make reproduce": "ten minutes; tests/workflow/test_smoke.py runs the workflow at scale smoke",
     "make setup": "installs",
     "make lint": "half a minute, and not a test's",
     "make format": "changes the sources",
@@ -56,7 +56,7 @@ NOT_RUN = {
     "make figures": "writes into figures/; tests/analysis/ draws",
     "python -m pytest tests/learners/test_ippo.py": "a test in a test",
     "python -m pytest tests/backends --starcraft": "needs StarCraft II",
-    "snakemake": "twenty minutes",
+    "snakemake": "ten minutes",
     "snakemake --config scale=smoke": "tests/workflow/test_smoke.py does",
     "snakemake --configfile config/scales/paper.yaml -n": "tests/workflow/test_planning.py does",
     "snakemake --forcerun train_from_demonstrations": "trains",
