@@ -4,13 +4,14 @@
 PYTHON ?= python3
 SCALE ?= quick
 CORES ?= all
+CLIENTS ?= ../clients
 VENV := .venv
 STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DELETE_ON_ERROR:
-.PHONY: setup reproduce figures test test-wheel test-slurm calibrate lint format schemas
+.PHONY: setup reproduce figures test test-wheel test-slurm test-clients calibrate lint format schemas
 
 reproduce: $(STAMP)
 	$(BIN)/snakemake --cores $(CORES) --config scale=$(SCALE)
@@ -30,6 +31,9 @@ test-wheel: $(STAMP)
 
 test-slurm: $(STAMP)
 	$(BIN)/python -m pytest tests/slurm --slurm
+
+test-clients: $(STAMP)
+	$(BIN)/python -m pytest tests/adapters/test_clients.py --clients $(CLIENTS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

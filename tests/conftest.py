@@ -1,4 +1,4 @@
-"""Options of the suite: what needs a game or a cluster runs only on request."""
+"""Options of the suite: what needs a game, a cluster or the code of others runs only on request."""
 
 import signal
 from collections.abc import Iterator
@@ -8,10 +8,12 @@ import pytest
 from dm2.core.errors import UserError
 from dm2.nets import products
 
+FLAG = {"action": "store_true"}
 OPT_IN = {
-    "starcraft": "run the tests that need StarCraft II",
-    "wheel": "build the package and install it in an environment of its own",
-    "slurm": "run the tests that install and start Slurm (Debian, as root)",
+    "starcraft": FLAG | {"help": "run the tests that need StarCraft II"},
+    "wheel": FLAG | {"help": "build the package and install it in an environment of its own"},
+    "slurm": FLAG | {"help": "run the tests that install and start Slurm (Debian, as root)"},
+    "clients": {"metavar": "DIR", "help": "run the code of others that lies in DIR (docs/clients.md)"},
 }
 
 
@@ -30,8 +32,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    for name, help_text in OPT_IN.items():
-        parser.addoption(f"--{name}", action="store_true", help=help_text)
+    for name, option in OPT_IN.items():
+        parser.addoption(f"--{name}", **option)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -52,6 +52,8 @@ NOT_RUN = {
     "make test": "this",
     "make test-wheel": "installs",
     "make test-slurm": "installs Slurm",
+    "make test-clients": "runs clones",
+    "make test-clients CLIENTS=../clients": "runs clones",
     "make schemas": "writes into workflow/; tests/workflow/test_schemas.py",
     "make figures": "writes into figures/; tests/analysis/ draws",
     "python -m pytest tests/learners/test_ippo.py": "a test in a test",
@@ -77,6 +79,11 @@ NOT_RUN = {
     'pip install -e ".[starcraft2]"': "installs",
     "pip install --no-deps pysc2==4.0.0 s2clientprotocol==5.0.17.98310.0"
     ' "smac @ git+https://github.com/oxwhirl/smac.git@d6aab33"': "installs",
+    "git clone https://github.com/oxwhirl/smac ../clients/smac": "fetches",
+    "git clone https://github.com/oxwhirl/pymarl ../clients/pymarl": "fetches",
+    "pip install -r tests/support/clients/requirements.txt": "installs",
+    "pip install --no-deps pysc2==4.0.0": "installs",
+    "source ../clients/.venv/bin/activate": "the shell's",
     "source .venv/bin/activate": "the shell's",
     "export SC2PATH=~/StarCraftII": "the shell's",
     "export SC2PATH=stand-in": "the shell's",
@@ -168,7 +175,7 @@ def nothing_to_check(words: list[str]) -> None:
 CHECKS: dict[str, Callable[[list[str]], None]] = {
     **{"dm2": parsed_by_dm2, "snakemake": parsed_by_snakemake, "make": known_to_make, "python": found_by_python},
     **{"pip": declared_in_pyproject},
-    **dict.fromkeys(("source", "export", "tar", "rm"), nothing_to_check),
+    **dict.fromkeys(("source", "export", "tar", "rm", "git"), nothing_to_check),
 }
 
 

@@ -26,8 +26,7 @@ def offer_smac() -> None:
         raise RuntimeError(
             f"found smac imported from {found.__file__}, expected nothing yet: offer it before importing it"
         )
-    if str(DROP_IN) not in sys.path:
-        sys.path.insert(0, str(DROP_IN))
+    sys.path[:] = [str(DROP_IN), *(place for place in sys.path if place != str(DROP_IN))]
     places = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     if str(DROP_IN) not in places:
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(DROP_IN), *places]))
@@ -46,11 +45,10 @@ def run_script(arguments: Sequence[str]) -> None:
             f"found {own[0] if own else 'no script'}, expected a script that is there:"
             " python -m dm2.adapters.smac SCRIPT.py [ARGUMENT ...], or -m MODULE [ARGUMENT ...]"
         )
-    offer_smac()
     sys.argv = own
+    sys.path.insert(0, os.getcwd() if as_module else str(Path(own[0]).resolve().parent))
+    offer_smac()
     if as_module:
-        sys.path.insert(0, os.getcwd())
         runpy.run_module(own[0], run_name="__main__", alter_sys=True)
     else:
-        sys.path.insert(0, str(Path(own[0]).resolve().parent))
         runpy.run_path(own[0], run_name="__main__")

@@ -56,6 +56,15 @@ def test_a_script_runs_with_its_arguments_and_workers(folder: Path, named: list[
     assert "'with', 'seed=3'] dm2.adapters.smac dm2.adapters.smac __main__" in done.stdout
 
 
+@pytest.mark.parametrize("named", [["theirs.py"], ["-m", "theirs"]])
+def test_a_smac_that_lies_beside_the_script_is_not_taken(folder: Path, named: list[str]) -> None:
+    (folder / "smac").mkdir()
+    (folder / "smac" / "__init__.py").write_text("raise AssertionError('the one beside the script')")
+    done = run(folder, *named)
+    assert done.returncode == 0, done.stderr
+    assert "dm2.adapters.smac dm2.adapters.smac __main__" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "found"), [([], "found no script"), (["nowhere.py"], "found nowhere.py"), (["-m"], "found no")]
 )
