@@ -5,10 +5,12 @@ The logs are results/starcraft2/*.csv. The teams are
 - *first*: a run's first episode, in which every action is drawn uniformly from the available ones;
 - *window*: a run's first 10,000 env steps, epsilon-greedy around fresh nets (PyMARL's), epsilon falling as it fell
   there, so that a tenth of the actions (on some maps a twentieth) are a net's, the others random;
+- *learning*: the same steps as they were played, by nets that learn: QMIX with a gradient step after each battle, as in
+  PyMARL, makes a few hundred steps in them;
 - *stops*: every agent stops, in every step;
 - *walks*: every agent walks one way, in every step.
 
-What the sources leave open was settled by `score` on SETTLED_ON; the other maps are tests.
+What the sources leave open was settled by `score` on SETTLED_ON, by teams that do not learn; the other maps are tests.
 """
 
 from __future__ import annotations
@@ -24,13 +26,15 @@ from torch import Tensor
 from dm2.analysis.csv_files import read_csv
 from dm2.battle.env import BattleEnv, load_scenario, simulator_spec
 from dm2.battle.rules_of_smac import EAST, NO_OP, NORTH, REWARD_SCALE_RATE, SOUTH, STOP, WEST
-from dm2.learners.qmix import JointPolicy, QMIXPolicy, draw_parameters
+from dm2.core.randomness import stream
+from dm2.learners.qmix import QMIX, JointPolicy, QMIXPolicy, draw_parameters
 from dm2.play.actions import epsilon_at
-from dm2.settings.learners import QMIXSettings
+from dm2.play.rollout import collect
+from dm2.settings.learners import QMIXSettings, QuirkSettings
 
 SETTLED_ON = ("3m", "8m", "2s3z")
 NOT_COMPARED = ("2s_vs_1sc",)
-"""Maps on which the nets of the logs have learned to keep away within the first 10,000 env steps."""
+"""Maps on which what the nets of the logs learn within the first 10,000 env steps, to keep away, decides the length."""
 QUANTITIES = ["length", "raw_reward", "dead_allies", "dead_enemies"]
 """Of a battle: env steps; SMAC's reward before its scaling; units."""
 TOLERANCES = {"length": 0.03, "raw_reward": 0.03, "dead_allies": 0.05, "dead_enemies": 0.01}
@@ -136,9 +140,8 @@ def play(env: BattleEnv, team: Team) -> pd.DataFrame:
         length += env.active
         env.step(team(env))
         reward += env.reward
-    scale = float(env.world.rules[0]["max_reward"]) / REWARD_SCALE_RATE
     dead = env.dead_allies.astype(float), env.dead_enemies.astype(float)
-    return pd.DataFrame(dict(zip(QUANTITIES, (length, reward * scale, *dead), strict=True)))
+    return pd.DataFrame(dict(zip(QUANTITIES, (length, reward * _reward_scale(env), *dead), strict=True)))
 
 
 def play_near_random(
@@ -148,6 +151,25 @@ def play_near_random(
     whole = -(-battles // _NETS) * _NETS
     env = BattleEnv(map_name, whole, seed, world=load_scenario(map_name, **changes))
     return play(env, near_random_team(env, seed, epsilon_anneal_env_steps))
+
+
+def play_learning(map_name: str, seed: int, epsilon_anneal_env_steps: int = 50_000) -> pd.DataFrame:
+    """Battles of a run of QMIX until it has played 10,000 env steps; as `play`."""
+    settings = QMIXSettings(n_battles=1, epsilon_anneal_env_steps=epsilon_anneal_env_steps)
+    env = BattleEnv(map_name, 1, seed)
+    learner, rows = QMIX(env.spec, settings, QuirkSettings(), seed), []
+    while learner.env_steps < _WINDOW:
+        generator = stream(seed, "policy", learner.episodes)
+        episode = collect(env, learner.policy(), np.array([learner.episodes]), generator, keep_state=True)
+        learner.learn(episode)
+        dead = int(episode.dead_allies), int(episode.dead_enemies)
+        rows.append((episode.rows, float(episode.returns) * _reward_scale(env), *dead))
+    return pd.DataFrame(rows, columns=QUANTITIES)
+
+
+def _reward_scale(env: BattleEnv) -> float:
+    """What SMAC divides rewards by."""
+    return float(env.world.rules[0]["max_reward"]) / REWARD_SCALE_RATE
 
 
 def play_first(map_name: str, battles: int, seed: int, team: Team, **changes: object) -> pd.DataFrame:
@@ -253,10 +275,30 @@ def beside_logs(logs: Path, maps: tuple[str, ...] | None, battles: int, seed: in
         else:
             actor = random_team(seed) if team == "first" else steady_team(STOP)
             played = play_first(map_name, battles, seed, actor, **changes)
-        simulated = {"simulator": played.mean(), "simulator_error": played.sem()}
-        parts.append(rows.assign(**{name: rows.quantity.map(values) for name, values in simulated.items()}))
-    table = pd.concat(parts, ignore_index=True)
-    settled, left_out = table.map_name.isin(SETTLED_ON), table.map_name.isin(NOT_COMPARED)
+        parts.append(_beside(rows, played))
+    return _compared(pd.concat(parts, ignore_index=True))
+
+
+def learning_beside_logs(logs: Path, runs: int, seed: int) -> pd.DataFrame:
+    """Nets that learn, so many runs on each map, beside the rows of the windows; as `beside_logs`, team "learning"."""
+    windows, anneal, parts = _windows(logs).assign(team="learning"), annealed_over(logs), []
+    for name, rows in windows.groupby("map_name", sort=False):
+        map_name = str(name)
+        played = [play_learning(map_name, seed + run, anneal[map_name]).mean() for run in range(runs)]
+        parts.append(_beside(rows, pd.DataFrame(played)))
+    return _compared(pd.concat(parts, ignore_index=True))
+
+
+def _beside(rows: pd.DataFrame, played: pd.DataFrame) -> pd.DataFrame:
+    """The rows with the means of what was played and their standard errors."""
+    simulated = {"simulator": played.mean(), "simulator_error": played.sem()}
+    return rows.assign(**{name: rows.quantity.map(values) for name, values in simulated.items()})
+
+
+def _compared(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows with their roles and differences."""
+    settled = table.map_name.isin(SETTLED_ON)
+    left_out = table.map_name.isin(NOT_COMPARED)
     table.insert(1, "role", np.select([settled, left_out], ["settled on", "not compared"], "test"))
     table["difference"] = table.simulator - table.starcraft2
     table["relative_difference"] = (table.difference / table.starcraft2).where(table.starcraft2 > 0)
@@ -313,13 +355,14 @@ def assumptions(logs: Path, battles: int, seed: int) -> pd.DataFrame:
 def nearness(table: pd.DataFrame) -> pd.DataFrame:
     """The certificate in a few lines: over the maps of `beside_logs`, how far random play is from the logs.
 
-    Of every map counts the log that says most of it: the windows, where they have none the first episodes.
+    Of every map counts the log that says most of it, as it was played: the windows with nets that learn, where they
+    have none the first episodes.
 
     Returns:
         One row per quantity and role: quantity, role ("settled on", "test", "all"), maps, root_mean_square, largest and
         largest_on; of lengths and rewards relative, of the dead in units.
     """
-    random = table[table.team.isin(["window", "first"]) & (table.role != "not compared")]
+    random = table[table.team.isin(["learning", "first"])]  # in this order, below
     random = random.sort_values("team", ascending=False, kind="stable").drop_duplicates(["map_name", "quantity"])
     rows = []
     for quantity in QUANTITIES:

@@ -29,6 +29,7 @@ def tables(
     *,
     battles: int,
     scripted_battles: int,
+    learning_runs: int,
     seed: int,
 ) -> dict[str, pd.DataFrame]:
     """Play what is to be compared, and compare it.
@@ -41,13 +42,15 @@ def tables(
         paper_demonstrations: the win rates of the paper's demonstrations.
         battles: per map and team of the logs.
         scripted_battles: per map and scripted team.
+        learning_runs: per map.
         seed: of the battles.
 
     Returns:
         The tables by name.
     """
     teams = [win_rates.scripted(scripted_battles, seed), win_rates.trained(learned, paper)]
-    certificate = logs.beside_logs(folder, None, battles, seed)
+    learning = logs.learning_beside_logs(folder, learning_runs, seed)
+    certificate = pd.concat([logs.beside_logs(folder, None, battles, seed), learning], ignore_index=True)
     return {
         "calibration": certificate,
         "nearness": logs.nearness(certificate),
@@ -66,7 +69,8 @@ def markdown(name: str, table: pd.DataFrame) -> str:
 
 
 def origin(learned: pd.DataFrame) -> str:
-    """Which engines and which scale the tables are of."""
-    trained, scripted = engine_name(learned.backend.iloc[0]), engine_name(env_spec("simulator", "3m").backend)
+    """Which engines and which scales the tables are of."""
+    scripted = engine_name(env_spec("simulator", "3m").backend)
+    trained = " and ".join(map(engine_name, learned.backend.unique()))
     engines = trained if trained == scripted else f"{trained} (trained),\n{scripted} (scripted)"
-    return f"{engines}, scale {learned.scale.iloc[0]}"
+    return f"{engines}, scale {' and '.join(learned.scale.unique())}"

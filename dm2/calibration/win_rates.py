@@ -1,7 +1,7 @@
 """Win rates, battle lengths and losses in the simulator beside published ones of StarCraft II.
 
 The published numbers are results/starcraft2/*.csv, the paper's results/paper/*.csv. Random and heuristic teams are
-played here; trained teams are read from the learning curves of scale calibration.
+played here; trained teams are read from learning curves.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ _PUBLISHED_AS = {
     "attack-nearest heuristic (smac heuristic_ai)": "heuristic",
     "mappo": "rmappo",
 }
+WITHOUT_DEMONSTRATIONS = ("ippo", "ippo_1024_episodes", "qmix", "rmappo")
+"""Conditions by which the simulator may be judged. What demonstrations do is what results ask."""
 _PAPER_CONDITION = {"ippo_1024_episodes": "ippo"}  # where the paper has another name for it, or one setting of its own
 QUANTITIES = ["return_mean", "episode_length_mean", "dead_allies_mean", "dead_enemies_mean"]
 """What the tables tell beside the win rate, under the names of metrics.csv."""
@@ -66,6 +68,12 @@ def scripted(battles: int, seed: int) -> pd.DataFrame:
             played = pd.DataFrame([evaluate(policy, "simulator", map_name, each, n) for each in seeds])
             rows.append((map_name, team, *played[["win_rate", *QUANTITIES]].mean(), n * len(played)))
     return pd.DataFrame(rows, columns=_OURS)
+
+
+def without_demonstrations(curves: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The rows of WITHOUT_DEMONSTRATIONS of several scales' `learning_curves`, as one table."""
+    table = pd.concat(curves, ignore_index=True)
+    return table[table.condition.isin(WITHOUT_DEMONSTRATIONS)].reset_index(drop=True)
 
 
 def trained(curves: pd.DataFrame, paper_curves: pd.DataFrame) -> pd.DataFrame:

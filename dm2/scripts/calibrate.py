@@ -9,6 +9,8 @@ import typer
 
 from dm2.scripts import options
 
+TRAINED = [Path("results/calibration/learning_curves.csv"), Path("results/laptop/learning_curves.csv")]
+
 
 def main(
     logs: Annotated[Path, typer.Option(help="Folder of the real game's logs.")] = Path("results/starcraft2"),
@@ -19,10 +21,13 @@ def main(
         int, typer.Option(min=16, help="Battles per map and policy; a sixteenth of them each way to walk.")
     ] = 1600,
     scripted_battles: Annotated[int, typer.Option(min=1, help="Battles per map and scripted team.")] = 256,
+    learning_runs: Annotated[
+        int, typer.Option(min=1, help="Runs of QMIX per map for their first 10,000 env steps.")
+    ] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the battles.")] = 1,
-    curves: Annotated[Path, typer.Option(help="Learning curves of trained teams.", exists=True, dir_okay=False)] = Path(
-        "results/calibration/learning_curves.csv"
-    ),
+    curves: Annotated[
+        list[Path], typer.Option(help="Learning curves of trained teams; several are one table.")
+    ] = TRAINED,
     paper_curves: Annotated[Path, typer.Option(help="The paper's digitised curves.", dir_okay=False)] = Path(
         "results/paper/paper_curves.csv"
     ),
@@ -40,7 +45,7 @@ def main(
     from dm2.calibration.tables import markdown, origin, tables
     from dm2.core.files import atomic_write
 
-    learned = read_table(curves, CURVES)
+    learned = win_rates.without_demonstrations([read_table(path, CURVES) for path in curves])
     made = tables(
         logs,
         learned,
@@ -49,6 +54,7 @@ def main(
         read_table(paper_demonstrations, PAPER_DEMONSTRATIONS),
         battles=battles,
         scripted_battles=scripted_battles,
+        learning_runs=learning_runs,
         seed=seed,
     )
     output.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ from dm2.calibration.win_rates import (
     published,
     scatter,
     trained,
+    without_demonstrations,
 )
 
 
@@ -44,6 +45,12 @@ def test_a_trained_team_stands_beside_published_ones_after_two_million_env_steps
     longer = curves().assign(win_rate=1.0, env_steps=lambda table: table.env_steps + 3_000_000)
     both = pd.concat([curves(), longer], ignore_index=True)
     assert trained(both, paper_curves("qmix")).equals(trained(curves(), paper_curves("qmix")))
+
+
+def test_scales_are_one_table_without_who_had_demonstrations() -> None:
+    here, there = run("qmix", [0.0, 0.5]), pd.concat([run("dm2_ippo_demo", [1.0]), run("ippo", [0.2])])
+    table = without_demonstrations([here, there.assign(scale="other")])
+    assert table[["scale", "condition"]].to_records(index=False).tolist() == [("toy", "qmix")] * 2 + [("other", "ippo")]
 
 
 def run(condition: str, rates: list[float]) -> pd.DataFrame:
