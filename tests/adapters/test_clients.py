@@ -22,6 +22,7 @@ pytestmark = pytest.mark.clients
 
 SUPPORT = REPOSITORY / "tests" / "support" / "clients"
 SOURCES = {
+    "epymarl": "https://github.com/uoe-agents/epymarl",
     "pymarl": "https://github.com/oxwhirl/pymarl",
     "smac": "https://github.com/oxwhirl/smac",
 }
@@ -91,19 +92,22 @@ def clients(request: pytest.FixtureRequest, tmp_path: Path) -> Clients:
 
 def recent_stats(log: str) -> dict[str, float]:
     """The last table that PyMARL's logger printed."""
-    table = log.rpartition("Recent Stats")[2]
+    table = log.rpartition("Recent Stats")[2].partition("\n[")[0]
     return {name: float(value) for name, value in re.findall(r"(\w+):\s+(-?\d[\d.]*)", table)}
+
+
+def training(algorithm: str, runner: str, workers: int) -> list[str]:
+    """How PyMARL is asked for 3,000 environment steps on 3m."""
+    intervals = [f"{name}_interval=1000" for name in ("test", "log", "runner_log", "learner_log")]
+    options = ["env_args.map_name=3m", "seed=1", "use_cuda=False", "t_max=3000", *intervals]
+    options += [f"runner={runner}", f"batch_size_run={workers}", "test_nepisode=4"]
+    return ["src/main.py", f"--config={algorithm}", "--env-config=sc2", "with", *options]
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("runner", "workers"), [("episode", 1), ("parallel", 4)])
 def test_pymarl(clients: Clients, way: str, runner: str, workers: int) -> None:
-    intervals = [f"{name}_interval=1000" for name in ("test", "log", "runner_log", "learner_log")]
-    options = ["env_args.map_name=3m", "seed=1", "use_cuda=False", "t_max=3000", *intervals]
-    options += [f"runner={runner}", f"batch_size_run={workers}", "test_nepisode=4"]
-    log = clients.run(
-        clients.copy("pymarl"), "src/main.py", "--config=qmix", "--env-config=sc2", "with", *options, way=way
-    )
+    log = clients.run(clients.copy("pymarl"), *training("qmix", runner, workers), way=way)
     seen = recent_stats(log)
     assert "Finished Training" in log and seen["t_env"] > 2000
     assert seen["loss"] > 0 and 0 < seen["return_mean"] < 20 and 0 < seen["test_return_mean"] <= 20
@@ -111,6 +115,23 @@ def test_pymarl(clients: Clients, way: str, runner: str, workers: int) -> None:
     assert seen["test_ep_length_mean"] <= 60
     # a test is one greedy battle of each worker, all of one seed: they are not copies
     assert seen["test_return_std"] > 0
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "runner", "workers"), [("qmix", "episode", 1), ("qmix", "parallel", 4), ("ippo", "parallel", 10)]
+)
+def test_epymarl_learns_the_same_either_way(clients: Clients, algorithm: str, runner: str, workers: int) -> None:
+    folder, tables = clients.copy("epymarl"), []
+    for way in WAYS:
+        log = clients.run(folder, *training(algorithm, runner, workers), way=way)
+        assert "Finished Training" in log
+        tables.append(recent_stats(log))
+    first, second = tables
+    assert first["t_env"] > 2000 and 0 < first["return_mean"] < 20 and first["return_std"] > 0
+    assert first["loss" if algorithm == "qmix" else "critic_loss"] > 0
+    assert 0 <= first["test_return_mean"] <= 20 and 0 < first["test_ep_length_mean"] <= 60
+    # the ways' observations differ by 1.2e-7 at most, and the table has four decimals
+    assert second == pytest.approx(first, abs=2e-4)
 
 
 @pytest.mark.parametrize("way", WAYS)

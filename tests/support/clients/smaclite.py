@@ -1,0 +1,1 @@
+"""EPyMARL imports SMAClite whatever it plays, and takes nothing from it for a map of SMAC."""
