@@ -416,6 +416,19 @@ def test_it_ends_with_the_program_that_started_it(tmp_path: Path) -> None:
         time.sleep(0.1)
 
 
+def test_a_client_that_needs_protobufs_slow_backend_does_not_slow_the_program(folder: Path) -> None:
+    name = "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        port = door.getsockname()[1]
+    environment = os.environ | {name: "python", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    (program,) = folder.glob("Versions/*/SC2_x64")
+    with subprocess.Popen([program, "-port", str(port)], env=environment) as process:
+        connect(port).close()
+        given = Path(f"/proc/{process.pid}/environ").read_bytes()
+        process.kill()
+    assert name.encode() not in given
+
+
 def test_it_is_laid_out_anew_but_never_over_something_else(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SC2PATH", str(folder))
     lay_out(folder)
