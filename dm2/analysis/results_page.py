@@ -41,7 +41,7 @@ def results_page(results: Path, figures: str) -> str:
     """The page of a scale, as Markdown.
 
     Args:
-        results: `results/<scale>`, with claims.csv, demonstrations.csv and records.jsonl.
+        results: `results/<scale>`, with claims.csv, demonstrations.csv, records.jsonl and recorded battles, if any.
         figures: where the figures of the scale lie, as the page's links have it.
 
     Raises:
@@ -62,6 +62,7 @@ def results_page(results: Path, figures: str) -> str:
         not_judged(claims) + "\n",
         *(_claim(row, parts[parts["claim"] == row.claim], figures) for row in whole.itertuples()),
         _experts(demonstrations),
+        _battles(results),
         BEYOND,
         _cost(records),
     ]
@@ -123,6 +124,21 @@ def _experts(demonstrations: pd.DataFrame) -> str:
     columns = ["map_name", "condition", "expert", "expert_seeds", "checkpoint_percent", "episodes", "greedy_win_rate"]
     columns += ["sampled_win_rate"]
     return f"## Who demonstrated\n\n{markdown_table(demonstrations[columns])}"
+
+
+def _battles(results: Path) -> str:
+    """Links to the recorded battles, a line per map."""
+    by_map: dict[str, list[str]] = {}
+    for page in sorted(results.glob("battles/*/*/*.html")):
+        map_name, condition, file = page.parts[-3:]
+        link = f"../results/{results.name}/battles/{map_name}/{condition}/{file}"
+        by_map.setdefault(map_name, []).append(f"[{condition}]({link})")
+    if not by_map:
+        return ""
+    lines = [f"- {map_name}: {', '.join(links)}" for map_name, links in by_map.items()]
+    return "\n".join(
+        ["## Battles to watch", "", "One greedy battle of a final policy each, a page for the browser.", "", *lines, ""]
+    )
 
 
 def _cost(records: list[dict[str, Any]]) -> str:

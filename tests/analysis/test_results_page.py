@@ -80,6 +80,17 @@ def test_experts_and_costs_are_told(page: str) -> None:
     assert "1.5 core hours on AMD EPYC, matrix products by torch" in page
 
 
+def test_recorded_battles_are_linked(tmp_path: Path, page: str) -> None:
+    assert "## Battles" not in page  # there are none
+    for condition in ("qmix", "ippo"):
+        recorded = tmp_path / "battles" / "3s_vs_3z" / condition / "seed-7.html"
+        recorded.parent.mkdir(parents=True)
+        recorded.touch()
+    (line,) = [line for line in results_page(tmp_path, "").splitlines() if line.startswith("- 3s_vs_3z: [")]
+    links = [f"[{name}](../results/{tmp_path.name}/battles/3s_vs_3z/{name}/seed-7.html)" for name in ("ippo", "qmix")]
+    assert line == f"- 3s_vs_3z: {', '.join(links)}"
+
+
 def test_a_scale_without_verdicts_is_refused_by_its_name() -> None:
     with pytest.raises(SettingsError, match=r"unknown scale with verdicts 'laptpo'; did you mean 'laptop'\?"):
         write_results_page.main("laptpo", REPOSITORY / "results")
