@@ -81,6 +81,7 @@ NOT_RUN = {
     ' "smac @ git+https://github.com/oxwhirl/smac.git@d6aab33"': "installs",
     "git clone https://github.com/oxwhirl/smac ../clients/smac": "fetches",
     "git clone https://github.com/oxwhirl/pymarl ../clients/pymarl": "fetches",
+    "git clone https://github.com/marlbenchmark/on-policy ../clients/on-policy": "fetches",
     "git clone https://github.com/uoe-agents/epymarl ../clients/epymarl": "fetches",
     "pip install -r tests/support/clients/requirements.txt": "installs",
     "pip install --no-deps pysc2==4.0.0": "installs",

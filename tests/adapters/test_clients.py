@@ -23,6 +23,7 @@ pytestmark = pytest.mark.clients
 SUPPORT = REPOSITORY / "tests" / "support" / "clients"
 SOURCES = {
     "epymarl": "https://github.com/uoe-agents/epymarl",
+    "on-policy": "https://github.com/marlbenchmark/on-policy",
     "pymarl": "https://github.com/oxwhirl/pymarl",
     "smac": "https://github.com/oxwhirl/smac",
 }
@@ -51,13 +52,16 @@ class Clients:
         ignored = shutil.ignore_patterns(".git", "results")
         return Path(shutil.copytree(self.there(name), self.scratch / name, ignore=ignored))
 
-    def run(self, folder: Path, *arguments: str, way: str = ADAPTER) -> str:
-        """What Python prints when it runs a script of the folder with these arguments, or -m and a module."""
+    def run(self, folder: Path, *arguments: str, way: str = ADAPTER, package: str = "smac") -> str:
+        """What Python prints when it runs a script of the folder with these arguments, or -m and a module.
+
+        With the stand-in, `package` is the clone whose code starts the game.
+        """
         places = [str(SUPPORT), str(REPOSITORY)]
         surroundings = os.environ | {"OMP_NUM_THREADS": "1"}
         before = ["-m", "dm2.adapters.smac"]
         if way == STAND_IN:
-            places.append(str(self.there("smac")))
+            places.append(str(self.there(package)))
             surroundings["SC2PATH"] = self._stand_in(places)
             # s2clientprotocol is older than protobuf 4
             surroundings["PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"] = "python"
@@ -170,3 +174,22 @@ def test_smacs_class_through_the_stand_in_has_our_numbers(
     arguments = (str(SUPPORT / "same_as_smac.py"), map_name, "1000", json.dumps(options))
     seen = json.loads(clients.run(clients.scratch, *arguments, way=STAND_IN).splitlines()[-1])
     assert seen["steps"] >= 1000 and seen["battles"] >= 2
+
+
+def test_on_policy(clients: Clients) -> None:
+    clone = clients.copy("on-policy")
+    options = ["--map_name", "3m", "--algorithm_name", "rmappo", "--use_wandb", "--use_eval"]
+    numbers = {"n_rollout_threads": 2, "episode_length": 100, "num_env_steps": 4000, "log_interval": 2}
+    numbers |= {"eval_interval": 5, "eval_episodes": 8}
+    options += [word for name, number in numbers.items() for word in (f"--{name}", str(number))]
+    scripts = clone / "onpolicy" / "scripts"
+    clients.run(scripts / "train", "train_smac.py", *options, way=STAND_IN, package="on-policy")
+    (summary,) = scripts.glob("results/StarCraft2/3m/rmappo/check/run1/logs/summary.json")
+    seen = {
+        name.rpartition("/")[2]: [value for _, _, value in points]
+        for name, points in json.loads(summary.read_text()).items()
+    }
+    assert len(seen["eval_win_rate"]) == 4 and all(0 < one <= 20 for one in seen["eval_average_episode_rewards"])
+    assert seen["average_step_rewards"][-1] > 2 * seen["average_step_rewards"][0]
+    running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert str(clients.scratch) not in running  # every game has ended
