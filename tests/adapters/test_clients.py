@@ -193,3 +193,14 @@ def test_on_policy(clients: Clients) -> None:
     assert seen["average_step_rewards"][-1] > 2 * seen["average_step_rewards"][0]
     running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert str(clients.scratch) not in running  # every game has ended
+
+
+FLAGS = "--use_state_agent --add_local_obs --add_move_state --add_distance_state --add_xy_state --add_visible_state"
+
+
+@pytest.mark.parametrize(("map_name", "flags"), [*((name, "") for name in sorted(map_data().maps)), ("2s3z", FLAGS)])
+def test_on_policys_class_through_the_stand_in_has_our_numbers(clients: Clients, map_name: str, flags: str) -> None:
+    arguments = (str(SUPPORT / "same_as_on_policy.py"), map_name, "300", *flags.split())
+    printed = clients.run(clients.scratch, *arguments, way=STAND_IN, package="on-policy")
+    seen = json.loads(printed.splitlines()[-1])
+    assert seen["steps"] >= 300 and seen["battles"] >= 1
