@@ -80,3 +80,7 @@ def main() -> None:
     """Entry point of the command `dm2`."""
     with report_errors():
         app()
+
+
+if __name__ == "__main__":
+    main()

@@ -67,6 +67,11 @@ def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
     assert f"\nversion: {dm2.__version__}\n" in (REPOSITORY / "CITATION.cff").read_text()
 
 
+def test_the_module_is_the_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "dm2.cli", "--version"], check=True, capture_output=True, text=True)
+    assert done.stdout == f"{dm2.__version__}\n"
+
+
 def test_settings_are_shown_and_written_alike(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
