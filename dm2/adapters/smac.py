@@ -237,7 +237,8 @@ class StarCraft2Env(MultiAgentEnv):
             obs_pathing_grid: observations tell where the ground is walkable at eight points around.
             obs_terrain_height: False; no other.
             obs_instead_of_state: the state is all observations, one after the other.
-            obs_timestep_number: observations end with the share of the episode limit that has passed.
+            obs_timestep_number: observations end with the share of the episode limit that has passed (SMAC puts a zero
+                before it, which its own get_obs_size() does not count).
             state_last_action: the state tells the last actions, one-hot.
             state_timestep_number: the state ends with the share of the episode limit that has passed.
             reward_sparse: 1 for a victory, -1 for a defeat, nothing else; `reward_scale` still applies.

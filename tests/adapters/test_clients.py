@@ -155,7 +155,7 @@ OPTIONS = {
     "obs_own_health": False,
     "obs_last_action": True,
     "obs_pathing_grid": True,
-    "obs_timestep_number": True,
+    # not obs_timestep_number: SMAC's observations then have a zero more than its get_obs_size() says
     "state_timestep_number": True,
     "state_last_action": False,
     "reward_only_positive": False,
