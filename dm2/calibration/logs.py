@@ -362,7 +362,7 @@ def nearness(table: pd.DataFrame) -> pd.DataFrame:
         One row per quantity and role: quantity, role ("settled on", "test", "all"), maps, root_mean_square, largest and
         largest_on; of lengths and rewards relative, of the dead in units.
     """
-    random = table[table.team.isin(["learning", "first"])]  # in this order, below
+    random = table[table.team.isin(["learning", "first"]) & (table.role != "not compared")]
     random = random.sort_values("team", ascending=False, kind="stable").drop_duplicates(["map_name", "quantity"])
     rows = []
     for quantity in QUANTITIES:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dm2.analysis.csv_files import read_csv
 from dm2.battle.env import BattleEnv
 from dm2.battle.rules_of_smac import STOP
 from dm2.calibration import logs
@@ -90,12 +91,20 @@ def test_nearness_counts_every_map_once_and_what_is_not_compared_never() -> None
         ("3m", "settled on", "learning", "length", 1.0, 0.03),
         ("3m", "settled on", "window", "length", 9.0, 0.9),
         ("3s5z", "test", "first", "length", 1.0, -0.04),
-        ("2s_vs_1sc", "not compared", "window", "length", 9.0, 0.9),
+        ("2s_vs_1sc", "not compared", "learning", "length", 9.0, 0.9),
         ("3m", "settled on", "stops", "length", 9.0, 0.9),
     ]
     near = nearness(pd.DataFrame(rows, columns=columns)).set_index(["quantity", "role"])
     assert near.loc[("length", "all")].tolist() == [2, pytest.approx(np.sqrt((0.03**2 + 0.04**2) / 2)), -0.04, "3s5z"]
     assert near.loc[("length", "settled on"), "maps"] == near.loc[("length", "test"), "maps"] == 1
+
+
+def test_the_committed_certificate_is_that_of_the_committed_table() -> None:
+    results = LOGS.parent / "calibration"
+    near = nearness(read_csv(results / "calibration.csv"))
+    pd.testing.assert_frame_equal(near, read_csv(results / "nearness.csv"))
+    rms = near.set_index(["quantity", "role"]).root_mean_square
+    assert rms["length", "all"] < 0.07 and rms["raw_reward", "all"] < 0.07
 
 
 def test_stopping_teams_never_hurt_anybody() -> None:
