@@ -38,13 +38,13 @@ class Clients:
         self.folder, self.scratch = folder.resolve(), scratch
         self.python = self.folder / ".venv" / "bin" / "python"
         if not self.python.exists():
-            pytest.skip(f"found no {self.python}, expected the clients' environment: docs/clients.md")
+            pytest.fail(f"found no {self.python}, expected the clients' environment: docs/clients.md")
 
     def there(self, name: str) -> Path:
-        """A clone, or the test is skipped."""
+        """A clone; who asks for these tests expects it."""
         clone = self.folder / name
         if not clone.is_dir():
-            pytest.skip(f"found no {clone}, expected it: git clone {SOURCES[name]} {clone}")
+            pytest.fail(f"found no {clone}, expected it: git clone {SOURCES[name]} {clone}")
         return clone
 
     def copy(self, name: str) -> Path:
