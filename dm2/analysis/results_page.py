@@ -129,16 +129,15 @@ def _experts(demonstrations: pd.DataFrame) -> str:
 def _battles(results: Path) -> str:
     """Links to the recorded battles, a line per map."""
     by_map: dict[str, list[str]] = {}
-    for page in sorted(results.glob("battles/*/*/*.html")):
-        map_name, condition, file = page.parts[-3:]
-        link = f"../results/{results.name}/battles/{map_name}/{condition}/{file}"
+    for recording in sorted(results.glob("recordings/*/*.json")):
+        map_name, condition = recording.parent.name, recording.stem
+        link = f"../results/{results.name}/recordings/{map_name}/{recording.name}"
         by_map.setdefault(map_name, []).append(f"[{condition}]({link})")
     if not by_map:
         return ""
     lines = [f"- {map_name}: {', '.join(links)}" for map_name, links in by_map.items()]
-    return "\n".join(
-        ["## Battles to watch", "", "One greedy battle of a final policy each, a page for the browser.", "", *lines, ""]
-    )
+    how = "One greedy battle of a final policy each; `dm2 watch FILE.json --output battle.html` makes a page to watch."
+    return "\n".join(["## Battles to watch", "", how, "", *lines, ""])
 
 
 def _cost(records: list[dict[str, Any]]) -> str:

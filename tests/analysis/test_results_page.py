@@ -83,11 +83,11 @@ def test_experts_and_costs_are_told(page: str) -> None:
 def test_recorded_battles_are_linked(tmp_path: Path, page: str) -> None:
     assert "## Battles" not in page  # there are none
     for condition in ("qmix", "ippo"):
-        recorded = tmp_path / "battles" / "3s_vs_3z" / condition / "seed-7.html"
-        recorded.parent.mkdir(parents=True)
+        recorded = tmp_path / "recordings" / "3s_vs_3z" / f"{condition}.json"
+        recorded.parent.mkdir(parents=True, exist_ok=True)
         recorded.touch()
     (line,) = [line for line in results_page(tmp_path, "").splitlines() if line.startswith("- 3s_vs_3z: [")]
-    links = [f"[{name}](../results/{tmp_path.name}/battles/3s_vs_3z/{name}/seed-7.html)" for name in ("ippo", "qmix")]
+    links = [f"[{name}](../results/{tmp_path.name}/recordings/3s_vs_3z/{name}.json)" for name in ("ippo", "qmix")]
     assert line == f"- 3s_vs_3z: {', '.join(links)}"
 
 

@@ -1,6 +1,7 @@
 """dm2.viewer.recording: battles come back from their recording exactly as they were played."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -138,3 +139,12 @@ def test_names_are_those_of_the_units(map_name):
     units, kinds = [unit_data().units[name] for name in unit_names(map_name)], load_scenario(map_name).kinds
     assert [unit.radius for unit in units] == kinds["radius"].tolist()
     assert [unit.shield for unit in units] == kinds["max_shield"].tolist()
+
+
+def test_committed_recordings_can_be_watched():
+    committed = sorted((Path(__file__).parents[2] / "results" / "laptop" / "recordings").glob("*/*.json"))
+    assert committed
+    for path in committed:
+        recording = Recording.load(path)
+        (battle,) = replay(recording)  # refuses another simulator's, and a battle that went on or ended before
+        assert recording.map_name == path.parent.name and battle.steps > 0
