@@ -17,7 +17,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
-import pandas as pd
 import pytest
 import yaml
 from snakemake.cli import parse_args
@@ -25,9 +24,7 @@ from support.pages import REPOSITORY, blocks, commands, run
 from typer.main import get_command
 
 from dm2 import cli
-from dm2.analysis.judgement import WHOLE, decided_on, shown
-from dm2.analysis.report import CLAIMS
-from dm2.analysis.tables import read_table
+from dm2.analysis.results_page import front_page
 from dm2.settings.files import Condition, FigureSettings, Scale
 from dm2.settings.matrix import Matrix
 from dm2.settings.run import RunSettings
@@ -232,31 +229,10 @@ def test_the_front_page_is_short_and_its_battle_small() -> None:
     assert (REPOSITORY / "docs" / "battle.gif").stat().st_size < 1_500_000
 
 
-def test_the_figure_on_the_front_page_says_what_it_is() -> None:
-    matrix = Matrix.load(REPOSITORY / "config", {"scale": SHOWN})
-    summary = pd.read_csv(REPOSITORY / "results" / SHOWN / "summary.csv")
-    (engine,), (seeds,) = set(summary["backend"]), set(summary["n_seeds"])
-    there = set(zip(summary["map_name"], summary["condition"], strict=True))
-    state = "" if there == {(run.map_name, run.condition) for run in matrix.learners} else ", not finished"
-    lengths = {matrix.settings(run).env_steps for run in matrix.learners if (run.map_name, run.condition) in there}
-    maps = ", ".join(dict.fromkeys(summary["map_name"]))
-    label = (
-        f"*Scale {SHOWN} on {engine}{state}: the paper's settings on {maps}, {seeds} seeds, {max(lengths):,} env steps"
-    )
-    assert label in " ".join(README.split()), f"README.md: expected {label}"
-
-
 def test_the_verdicts_on_the_front_page_are_those_of_the_tables() -> None:
-    table = read_table(REPOSITORY / "results" / SHOWN / "claims.csv", ["backend", *CLAIMS])
-    claims = table[(table["part"] == WHOLE) & table["claim"].str.startswith("C")]
-    (engine,) = set(table["backend"])
-    rows = [f"| claim | | the paper's numbers (StarCraft II) | ours ({engine}, scale {SHOWN}) |", "|---|---|---|---|"]
-    parts = shown(table)[1]
-    for row in claims.itertuples():
-        behind = parts[parts["claim"] == row.claim]
-        ours = f"{row.verdict} on {decided_on(behind)}" if len(behind) else row.verdict
-        rows.append(f"| {row.claim} | {row.sentence} | {row.paper_verdict} | {ours} |")
-    assert "\n".join(rows) in README, "README.md: expected this table:\n" + "\n".join(rows)
+    matrix = Matrix.load(REPOSITORY / "config", {"scale": SHOWN})
+    made = front_page(README, REPOSITORY / "results" / SHOWN, f"figures/{SHOWN}", matrix)
+    assert made == README, f"dm2 write-results-page {SHOWN} --front-page README.md"
 
 
 def keys_of(page: str, section: str) -> list[str]:

@@ -1,6 +1,7 @@
 """docs/results.md: which claims of the paper hold at a scale, with a figure and the numbers behind each.
 
-No number of the page is typed: all come from the tables of the scale, so that the page is made again when they are.
+No number of the page, nor of the verdicts on the front page, is typed: all come from the tables of the scale, so that
+both are made again when they are.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from typing import Any
 import pandas as pd
 
 from dm2.analysis.curve_figures import format_steps
-from dm2.analysis.judgement import decided_on, deciding, interval_text, not_judged, shown
+from dm2.analysis.judgement import WHOLE, decided_on, deciding, interval_text, not_judged, shown
 from dm2.analysis.markdown import markdown_table
 from dm2.analysis.records import effort, hardware, read_records
-from dm2.analysis.report import CLAIMS
-from dm2.analysis.tables import DEMONSTRATIONS, engine_name, read_table
+from dm2.analysis.report import CLAIMS, SUMMARY
+from dm2.analysis.tables import DEMONSTRATIONS, ResultsError, engine_name, read_table
+from dm2.settings.matrix import Matrix
 
 SHOWN_IN = {
     **dict.fromkeys(("C1", "C2", "C9", "C10", "C11"), "core"),
@@ -27,6 +29,9 @@ SHOWN_IN = {
     "S2": "open_loop",
 }
 """Figure behind each claim; S1 and S3 have tables alone."""
+
+MARKS = ("<!-- verdicts: made by dm2 write-results-page -->", "<!-- end of verdicts -->")
+"""What the verdicts of a front page stand between."""
 
 BEYOND = """\
 ## What the simulator cannot say
@@ -56,8 +61,8 @@ def results_page(results: Path, figures: str) -> str:
         "# What reproduces\n",
         f"Ours: {engine}, scale {scale}; no StarCraft II result. The paper's numbers were read off its figures and\n"
         "judged by the same rules (`dm2/analysis/verdicts.py`). Intervals are 95 %.\n\n"
-        f"`dm2 write-results-page {scale}` makes this page from the tables in `results/{scale}`, and\n"
-        f"`dm2 draw-figures {scale}` its figures.\n",
+        f"`dm2 write-results-page {scale}` makes this page from the tables in `results/{scale}` (with `--front-page\n"
+        f"README.md` the verdicts there too), and `dm2 draw-figures {scale}` its figures.\n",
         _verdicts(whole, parts),
         not_judged(claims) + "\n",
         *(_claim(row, parts[parts["claim"] == row.claim], figures) for row in whole.itertuples()),
@@ -67,6 +72,67 @@ def results_page(results: Path, figures: str) -> str:
         _cost(records),
     ]
     return "\n".join(section for section in sections if section.strip()).rstrip("\n") + "\n"
+
+
+def front_page(page: str, results: Path, figures: str, matrix: Matrix) -> str:
+    """The page with the verdicts of a scale between its marks, in place of those that were there.
+
+    Args:
+        page: Markdown with the two lines of `MARKS`.
+        results: `results/<scale>`, with claims.csv and summary.csv.
+        figures: where the figures of the scale lie, as the page's links have it.
+        matrix: what the scale is to run.
+
+    Raises:
+        ResultsError: a table is missing, or one of the marks.
+    """
+    start, end = MARKS
+    before, started, rest = page.partition(start)
+    _, ended, after = rest.partition(end)
+    if not (started and ended):
+        raise ResultsError(f"front page: found no line {end if started else start!r}, expected both: {start} and {end}")
+    claims = read_table(results / "claims.csv", ["scale", "backend", *CLAIMS])
+    summary = read_table(results / "summary.csv", SUMMARY)
+    lines = [
+        f'<img src="{figures}/core.png" width="560" alt="Win rate against env steps, ours and the paper\'s curves">',
+        "",
+        _label(summary, matrix),
+        "judged by one rule (head of `dm2/analysis/verdicts.py`) from its own numbers and ours, intervals of 95 %:",
+        "",
+        f"| claim | | the paper's numbers (StarCraft II) | ours ({engine_name(claims['backend'].iloc[0])}) |",
+        "|---|---|---|---|",
+    ]
+    parts = shown(claims)[1]
+    of_the_paper = claims[(claims["part"] == WHOLE) & (claims["paper_verdict"] != "")]
+    for claim in of_the_paper.itertuples():
+        ours = _ours(claim, parts[parts["claim"] == claim.claim])
+        lines.append(f"| {claim.claim} | {claim.sentence} | {claim.paper_verdict} | {ours} |")
+    return "\n".join([before + start, *lines, end + after])
+
+
+def _label(summary: pd.DataFrame, matrix: Matrix) -> str:
+    """What the figure shows: the engine, how far the scale is, seeds and lengths."""
+    trained = set(zip(summary["map_name"], summary["condition"], strict=True))
+    planned = {(run.map_name, run.condition) for run in matrix.learners}
+    lengths: dict[str, int] = {}
+    for run in matrix.learners:
+        if (run.map_name, run.condition) in trained:
+            lengths[run.map_name] = max(lengths.get(run.map_name, 0), matrix.settings(run).env_steps)
+    maps = ", ".join(f"{map_name} ({format_steps(env_steps)})" for map_name, env_steps in lengths.items())
+    return (
+        f"*Scale {matrix.scale.scale} on {engine_name(summary['backend'].iloc[0])}, {len(trained & planned)} of its "
+        f"{len(planned)} pairs of condition and map trained so far: the paper's\nsettings, "
+        f"{summary['n_seeds'].min()} seeds, and fewer env steps than the paper's 10M: {maps}.* What the paper claims,"
+    )
+
+
+def _ours(claim: Any, behind: pd.DataFrame) -> str:
+    """Our verdict with the numbers and the maps that it rests on."""
+    if behind.empty:
+        return str(claim.verdict)
+    rows = deciding(behind)
+    numbers = "; ".join(filter(None, (interval_text(row.estimate, row.low, row.high) for row in rows.itertuples())))
+    return f"**{claim.verdict}** on {decided_on(behind)}" + (f": {numbers}" if numbers else "")
 
 
 def _verdicts(whole: pd.DataFrame, parts: pd.DataFrame) -> str:

@@ -14,16 +14,25 @@ def main(
     scale: Annotated[str, typer.Argument(help="Scale whose tables are in RESULTS.")],
     results: Annotated[Path, typer.Option(help="Folder of all scales' tables.", file_okay=False)] = Path("results"),
     output: Annotated[Path, typer.Option(help="Page to write.", dir_okay=False)] = Path("docs/results.md"),
+    front_page: Annotated[
+        Path | None, typer.Option(help="Page to renew the verdicts of, README.md.", exists=True, dir_okay=False)
+    ] = None,
+    config_folder: options.ConfigFolder = Path("config"),
 ) -> None:
     """Write which claims of the paper hold at a scale, with the numbers behind each."""
-    from dm2.analysis.results_page import results_page
+    from dm2.analysis import results_page as pages
     from dm2.core.files import atomic_write
     from dm2.settings.files import check_name
+    from dm2.settings.matrix import Matrix
 
     check_name("scale with verdicts", scale, [path.parent.name for path in results.glob("*/claims.csv")], str(results))
-    page = results_page(results / scale, f"../figures/{scale}")
-    with atomic_write(output, "w") as file:
-        file.write(page)
+    written = {output: pages.results_page(results / scale, f"../figures/{scale}")}
+    if front_page is not None:
+        old, matrix = front_page.read_text(encoding="utf-8"), Matrix.load(config_folder, {"scale": scale})
+        written[front_page] = pages.front_page(old, results / scale, f"figures/{scale}", matrix)
+    for path, page in written.items():
+        with atomic_write(path, "w") as file:
+            file.write(page)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """dm2.analysis.results_page: the page says what the tables say, and the committed page is the committed tables'."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,8 @@ from support.judged_tables import flat, runs, tables
 from dm2.analysis.claims import CLAIMS
 from dm2.analysis.evidence import Tables
 from dm2.analysis.judgement import judge
-from dm2.analysis.results_page import SHOWN_IN, results_page
-from dm2.analysis.tables import DEMONSTRATIONS, write_table
+from dm2.analysis.results_page import MARKS, SHOWN_IN, front_page, results_page
+from dm2.analysis.tables import DEMONSTRATIONS, ResultsError, write_table
 from dm2.scripts import write_results_page
 from dm2.settings.base import SettingsError
 from dm2.settings.matrix import Matrix
@@ -72,6 +73,38 @@ def test_each_claim_that_was_run_has_its_figure_and_its_sentences(page: str) -> 
     assert "3s_vs_3z: AUC(dm2_ippo_demo) - AUC(ippo) is +0.40 [" in section
     assert "5 seeds a side of 1k env steps; demonstrations of ippo at 50 %, seed 7" in section
     assert "## C2:" not in page and "Not judged at this scale: C2," in page
+
+
+SCALE = """\
+scale: two
+backend: simulator
+seeds: [1, 2, 3, 4, 5]
+runs: {3s_vs_3z: [ippo, dm2_ippo_demo, qmix]}
+maps: {3s_vs_3z: {env_steps: 3_000_000}}
+"""
+SUMMARY = """\
+scale,backend,map_name,condition,n_seeds,env_steps,final_mean,final_sd,auc_mean,auc_sd,final_iqm,final_iqm_low,\
+final_iqm_high,steps_to_50pct,evaluations,env_steps_cut
+two,simulator 7,3s_vs_3z,ippo,5,3000000,,,,,,,,,,
+two,simulator 7,3s_vs_3z,dm2_ippo_demo,5,3000000,,,,,,,,,,
+"""
+
+
+def test_the_front_page_has_verdicts_between_its_marks_and_keeps_the_rest(page: str, tmp_path: Path) -> None:
+    shutil.copytree(REPOSITORY / "config", tmp_path / "config")
+    (tmp_path / "config" / "scales" / "two.yaml").write_text(SCALE)
+    (tmp_path / "summary.csv").write_text(SUMMARY)
+    matrix = Matrix.load(tmp_path / "config", {"scale": "two"})
+    start, end = MARKS
+    front = front_page(f"# Head\n{start}\nold\n{end}\nTail\n", tmp_path, "figures/two", matrix)
+    assert front.startswith(f"# Head\n{start}\n<img ") and front.endswith(f"|\n{end}\nTail\n") and "old" not in front
+    assert "simulator 7, 2 of its 3 pairs of condition and map trained so far: the paper's\nsettings, 5 seeds" in front
+    assert "10M: 3s_vs_3z (3M).*" in front
+    (line,) = [line for line in front.splitlines() if line.startswith("| C1 ")]
+    assert "| reproduced | **reproduced** on 3s_vs_3z: +0.40 [" in line
+    assert front.count("| not run |") == 10 and "| S1 |" not in front
+    with pytest.raises(ResultsError, match="found no line '<!-- end of verdicts -->'"):
+        front_page(f"{start}\n", tmp_path, "figures/two", matrix)
 
 
 def test_experts_and_costs_are_told(page: str) -> None:
