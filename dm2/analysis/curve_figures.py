@@ -265,7 +265,7 @@ def _our_rows(panel: Panel, condition: DrawnCondition, curves: pd.DataFrame) -> 
     if not was_run(curves, panel.map_name, condition.name):
         return pd.DataFrame()  # named under the figure as not run
     runs = seed_curves(curves, panel.map_name, condition.name)
-    mean, sd = mean_and_sd(runs.win_rate)
+    mean, sd = mean_and_sd(runs.values)
     return _rows(
         panel,
         condition,
@@ -449,8 +449,8 @@ def marker_places(points: int, order: int, n_conditions: int) -> list[int]:
     return sorted({min(int(start + i * spacing), points - 1) for i in range(5)} & set(range(points)))
 
 
-def dress(ax: Axes, title: str, time_label: bool, rate_label: bool) -> None:
-    """Title, limits, ticks and labels of axes with win rates against env steps."""
+def dress(ax: Axes, title: str, time_label: bool, rate_label: bool, rate: str = "win rate") -> None:
+    """Title, limits, ticks and labels of axes with win rates, or another rate in [0, 1], against env steps."""
     ax.set_title(title, loc="left", pad=3)
     ax.set_ylim(-0.03, 1.03)
     ax.set_yticks([0, 0.5, 1])
@@ -462,7 +462,7 @@ def dress(ax: Axes, title: str, time_label: bool, rate_label: bool) -> None:
     if time_label:
         ax.set_xlabel("env steps")
     if rate_label:
-        ax.set_ylabel("win rate")
+        ax.set_ylabel(rate)
     else:
         ax.tick_params(labelleft=False)
 

@@ -75,7 +75,7 @@ def our_pair(contrast: Contrast, measure: Measure, tables: Tables) -> tuple[Pair
     """What a contrast compares at the scale, and the training length that both sides share; both must have been run."""
     names = [condition_run(side, contrast.map_name, tables.curves)[0] for side in contrast.sides]
     curves = list(comparable_curves(tables.curves, contrast.map_name, names).values())
-    runs = [_runs(one.env_steps, one.win_rate, measure) for one in curves]
+    runs = [_runs(one.env_steps, one.values, measure) for one in curves]
     env_steps = int(curves[0].env_steps[-1])
     if isinstance(contrast.second, Side):
         return Pair(runs[0], runs[1]), env_steps
@@ -96,7 +96,7 @@ def our_rungs(ladder: Ladder, map_name: str, tables: Tables) -> tuple[Rungs, int
         else float(_known_demonstrations(tables, map_name, name).episodes)
         for name in names
     ]
-    ends = [final_value(one.env_steps, one.win_rate) for one in curves]
+    ends = [final_value(one.env_steps, one.values) for one in curves]
     return Rungs(ends, np.array(numbers)), max(int(one.env_steps[-1]) for one in curves)
 
 
@@ -164,7 +164,7 @@ def _best_final(curves: pd.DataFrame, map_name: str, condition: str) -> float:
     """Win rate at the end of the best run on a map of any other condition; 0 where there is none."""
     others = set(curves.loc[curves["map_name"] == map_name, "condition"]) - {condition}
     runs: list[SeedCurves] = [seed_curves(curves, map_name, other) for other in sorted(others)]
-    return max((float(final_value(one.env_steps, one.win_rate).max()) for one in runs), default=0.0)
+    return max((float(final_value(one.env_steps, one.values).max()) for one in runs), default=0.0)
 
 
 # --- the paper's -----------------------------------------------------------------------------------------------------

@@ -2,10 +2,11 @@
 
 "Deep Reinforcement Learning at the Edge of the Statistical Precipice" asks for three things beside mean and sd: the
 interquartile mean of the runs, a 95 % interval from a bootstrap that resamples runs within condition and map, and the
-probability that a run of one method beats a run of another. Each is a figure here, and the three share their shape:
+probability that a run of one method beats a run of another. Each is a figure here, and they share their shape:
 `*_rows` gives everything that will be on paper as one table, `draw_*` puts that table on axes.
 
     interquartile mean   win rate against env steps, one panel per map
+    matching             accuracy of the discriminators, the experts' and the team's rows counted alike
     area                 interquartile mean of the area under the curve (the mean win rate over training)
     improvement          probability that a run's area is above that of a run of the baseline, ties counted half
 
@@ -52,7 +53,16 @@ from dm2.analysis.statistics import (
     probability_of_improvement,
     stratified_bootstrap,
 )
-from dm2.analysis.tables import ResultsError, SeedCurves, comparable_curves, seed_curves, was_run, write_table
+from dm2.analysis.tables import (
+    ACCURACY,
+    ResultsError,
+    SeedCurves,
+    comparable_curves,
+    seed_curves,
+    was_run,
+    with_accuracy,
+    write_table,
+)
 from dm2.core.randomness import stream
 
 DRAWN = ["panel", "condition", "series", "env_steps", "estimate", "low", "high", "n_seeds", "evaluations"]
@@ -60,6 +70,7 @@ DRAWN += ["env_steps_cut"]
 """Columns of the tables that are drawn, after scale and backend."""
 POOLED = "all maps"
 NO_IMPROVEMENT = 0.5
+CHANCE = 0.5
 INTERVAL_COLUMNS = 3
 
 
@@ -82,7 +93,7 @@ def make_interval_figure(
     """Draw a figure and write `stem`.pdf, .png and .csv (what was drawn).
 
     Args:
-        shows: interquartile_mean, area or improvement.
+        shows: interquartile_mean, matching, area or improvement.
         description: the figure.
         curves: `results/<scale>/learning_curves.csv`.
         stem: files to write, without suffix.
@@ -96,6 +107,7 @@ def make_interval_figure(
     """
     kinds = {
         "interquartile_mean": IntervalFigure(interquartile_mean_rows, draw_interquartile_mean),
+        "matching": IntervalFigure(matching_rows, draw_matching),
         "area": IntervalFigure(area_rows, draw_area),
         "improvement": IntervalFigure(partial(improvement_rows, baseline=baseline), draw_improvement),
     }
@@ -110,11 +122,24 @@ def make_interval_figure(
 
 def interquartile_mean_rows(description: FigureDescription, curves: pd.DataFrame) -> pd.DataFrame:
     """Interquartile mean over seeds with its interval, at every env step of every condition and map."""
+    return _curve_rows("interquartile_mean", description, curves, "win_rate")
+
+
+def matching_rows(description: FigureDescription, curves: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy of the discriminators, interquartile mean over seeds with its interval; see `with_accuracy`.
+
+    Raises:
+        ResultsError: a condition of the figure has no discriminators, or none was run on any of its maps.
+    """
+    return _curve_rows("matching", description, with_accuracy(curves), ACCURACY)
+
+
+def _curve_rows(shows: str, description: FigureDescription, curves: pd.DataFrame, column: str) -> pd.DataFrame:
     parts = []
     for panel in description.panels:
         for condition in _run_on(curves, panel):
-            runs = seed_curves(curves, panel.map_name, condition.name)
-            parts.append(_row("interquartile_mean", panel, condition, [runs], [runs.win_rate], interquartile_mean))
+            runs = seed_curves(curves, panel.map_name, condition.name, column=column)
+            parts.append(_row(shows, panel, condition, [runs], [runs.values], interquartile_mean))
     return _table(description, curves, parts)
 
 
@@ -173,7 +198,7 @@ def _names(conditions: Sequence[DrawnCondition]) -> list[str]:
 
 
 def _areas(runs: SeedCurves) -> Floats:
-    return area_under_curve(runs.env_steps, runs.win_rate)
+    return area_under_curve(runs.env_steps, runs.values)
 
 
 def _row(
@@ -216,6 +241,18 @@ def _table(description: FigureDescription, curves: pd.DataFrame, parts: Sequence
 
 def draw_interquartile_mean(description: FigureDescription, rows: pd.DataFrame) -> Figure:
     """Curves of the interquartile mean, one panel per map."""
+    return _finish(_draw_curves(description, rows, "win rate"), description, rows)
+
+
+def draw_matching(description: FigureDescription, rows: pd.DataFrame) -> Figure:
+    """Curves of the discriminators' accuracy, one panel per map; a line at chance."""
+    figure = _draw_curves(description, rows, "accuracy")
+    for ax in figure.axes:
+        ax.axhline(CHANCE, color="0.4", linewidth=0.8, zorder=1)
+    return _finish(figure, description, rows)
+
+
+def _draw_curves(description: FigureDescription, rows: pd.DataFrame, rate: str) -> Figure:
     figure, axes = _axes(len(description.panels), 2)
     for i, (panel, ax) in enumerate(zip(description.panels, axes, strict=False)):
         for order, condition in enumerate(panel.conditions):
@@ -223,8 +260,8 @@ def draw_interquartile_mean(description: FigureDescription, rows: pd.DataFrame) 
             steps, estimate, low, high = curve[["env_steps", "estimate", "low", "high"]].to_numpy(float).T
             markers = marker_places(len(curve), order, len(panel.conditions))
             draw_curve(ax, condition, steps, estimate, low, high, markers)
-        dress(ax, panel.title, time_label=i + 2 >= len(description.panels), rate_label=i % 2 == 0)
-    return _finish(figure, description, rows)
+        dress(ax, panel.title, time_label=i + 2 >= len(description.panels), rate_label=i % 2 == 0, rate=rate)
+    return figure
 
 
 def draw_area(description: FigureDescription, rows: pd.DataFrame) -> Figure:

@@ -16,7 +16,16 @@ from dm2.analysis.judgement import WHOLE, decided_on, deciding, interval_text, n
 from dm2.analysis.markdown import markdown_table
 from dm2.analysis.records import effort, hardware, read_records
 from dm2.analysis.report import CLAIMS, SUMMARY
-from dm2.analysis.tables import DEMONSTRATIONS, ResultsError, engine_name, read_table
+from dm2.analysis.tables import (
+    ACCURACY,
+    CURVES,
+    DEMONSTRATIONS,
+    ResultsError,
+    engine_name,
+    read_table,
+    seed_curves,
+    with_accuracy,
+)
 from dm2.settings.matrix import Matrix
 
 SHOWN_IN = {
@@ -46,7 +55,8 @@ def results_page(results: Path, figures: str) -> str:
     """The page of a scale, as Markdown.
 
     Args:
-        results: `results/<scale>`, with claims.csv, demonstrations.csv, records.jsonl and recorded battles, if any.
+        results: `results/<scale>`, with claims.csv, learning_curves.csv, demonstrations.csv, records.jsonl and recorded
+            battles, if any.
         figures: where the figures of the scale lie, as the page's links have it.
 
     Raises:
@@ -67,6 +77,7 @@ def results_page(results: Path, figures: str) -> str:
         not_judged(claims) + "\n",
         *(_claim(row, parts[parts["claim"] == row.claim], figures) for row in whole.itertuples()),
         _experts(demonstrations),
+        _matching(read_table(results / "learning_curves.csv", CURVES), figures),
         _battles(results),
         BEYOND,
         _cost(records),
@@ -190,6 +201,29 @@ def _experts(demonstrations: pd.DataFrame) -> str:
     columns = ["map_name", "condition", "expert", "expert_seeds", "checkpoint_percent", "episodes", "greedy_win_rate"]
     columns += ["sampled_win_rate"]
     return f"## Who demonstrated\n\n{markdown_table(demonstrations[columns])}"
+
+
+def _matching(curves: pd.DataFrame, figures: str) -> str:
+    """How far the discriminators' accuracy falls, condition by condition."""
+    judged = with_accuracy(curves).dropna(subset=ACCURACY)
+    if judged.empty:
+        return ""
+    title = "How well discriminators tell the team from its experts"
+    rows = []
+    for map_name, condition in judged[["map_name", "condition"]].drop_duplicates().itertuples(index=False):
+        runs = seed_curves(judged, map_name, condition, column=ACCURACY)
+        accuracy = runs.values.mean(axis=0)
+        told = {
+            "highest": accuracy.max(),
+            "at_env_steps": runs.env_steps[accuracy.argmax()],
+            "at_the_end": accuracy[-1],
+        }
+        rows.append({"map_name": map_name, "condition": condition, "seeds": len(runs.seeds)} | told)
+    return (
+        f"## {title}\n\n![{title}]({figures}/matching.png)\n\nMean accuracy over seeds, experts' and own rows counted "
+        "alike; 0.5 is chance, and what is left when a team's\nobservations are distributed as its experts'.\n\n"
+        + markdown_table(pd.DataFrame(rows))
+    )
 
 
 def _battles(results: Path) -> str:

@@ -52,6 +52,7 @@ PAPER_DEMONSTRATIONS = ["map", "demo_source", "demo_checkpoint", "win_rate", "di
 PAPER_CURVES = ["figure", "map", "condition", "env_steps", "win_rate", "sd", "quality"]
 PAPER_FIGURES = ("core", "gail_only", "bc_pretrain", "demo_ablation", "state_action", "all_demos")
 """The paper's figures in the order in which a condition's curve is looked for; the last is of low quality."""
+ACCURACY = "discriminator_accuracy"
 WALL_CLOCK = ["env_steps_per_second", "wall_seconds"]
 DEMONSTRATIONS = ["map_name", "condition", "archive", "expert", "expert_seeds", "checkpoint_percent", "epsilon"]
 DEMONSTRATIONS += ["episodes", "sampled_win_rate", "sampled_episodes", "greedy_win_rate", "greedy_episodes"]
@@ -182,22 +183,24 @@ def learning_curves(run_directories: Iterable[Path]) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class SeedCurves:
-    """The win rates of one condition on one map, all seeds on one grid.
+    """What evaluations of one condition on one map measured, all seeds on one grid.
 
     Args:
         seeds: seed of each run, [seeds].
         env_steps: common grid, [points].
-        win_rate: [seeds, points].
+        values: win rates, or another column of the learning curves, [seeds, points].
         env_steps_cut: env steps by which the longest run exceeds the common part.
     """
 
     seeds: tuple[int, ...]
     env_steps: NDArray[np.int64]
-    win_rate: Floats
+    values: Floats
     env_steps_cut: int
 
 
-def seed_curves(curves: pd.DataFrame, map_name: str, condition: str, until: int | None = None) -> SeedCurves:
+def seed_curves(
+    curves: pd.DataFrame, map_name: str, condition: str, until: int | None = None, column: str = "win_rate"
+) -> SeedCurves:
     """The seeds of one condition on one map over their common part.
 
     Args:
@@ -205,19 +208,30 @@ def seed_curves(curves: pd.DataFrame, map_name: str, condition: str, until: int 
         map_name: map.
         condition: condition.
         until: leave out what lies beyond this env step.
+        column: what was measured; evaluations before the first update have none of what an update tells.
 
     Raises:
-        ResultsError: the table has no run of this condition on this map.
+        ResultsError: the table has no run of this condition on this map, or no such numbers of it.
     """
     chosen = curves[(curves["map_name"] == map_name) & (curves["condition"] == condition)]
+    chosen = chosen[chosen[column].notna()] if column in chosen else chosen.iloc[:0]
     if chosen.empty:
-        raise ResultsError(f"found no run of condition {condition!r} on {map_name!r} in the learning curves")
+        raise ResultsError(f"found no {column} of condition {condition!r} on {map_name!r} in the learning curves")
     seeds = sorted(int(seed) for seed in chosen["seed"].unique())
     runs = [chosen[chosen["seed"] == seed] for seed in seeds]
     steps = [run["env_steps"].to_numpy() for run in runs]
     grid = common_grid(steps, until)
-    win_rates = [on_grid(at, run["win_rate"].to_numpy(float), grid) for at, run in zip(steps, runs, strict=True)]
-    return SeedCurves(tuple(seeds), grid, np.stack(win_rates), int(max(at[-1] for at in steps) - grid[-1]))
+    values = [on_grid(at, run[column].to_numpy(float), grid) for at, run in zip(steps, runs, strict=True)]
+    return SeedCurves(tuple(seeds), grid, np.stack(values), int(max(at[-1] for at in steps) - grid[-1]))
+
+
+def with_accuracy(curves: pd.DataFrame) -> pd.DataFrame:
+    """The learning curves with `ACCURACY`: the mean of what discriminators tell right of experts' and of own rows.
+
+    0.5 is chance, and what is left when the two distributions match. Missing where a run has no discriminators.
+    """
+    told = curves.reindex(columns=[f"{ACCURACY}_expert", f"{ACCURACY}_own"])
+    return curves.assign(**{ACCURACY: told.mean(axis=1, skipna=False)})
 
 
 def comparable_curves(curves: pd.DataFrame, map_name: str, conditions: Sequence[str]) -> dict[str, SeedCurves]:
@@ -297,14 +311,14 @@ def _summary_row(curves: pd.DataFrame, map_name: str, condition: str) -> dict[st
         "env_steps_cut": runs.env_steps_cut,
     }
     for name, reduce in (("final", final_value), ("auc", area_under_curve)):
-        values = reduce(runs.env_steps, runs.win_rate)
+        values = reduce(runs.env_steps, runs.values)
         mean, sd = mean_and_sd(values)
         generator = stream(0, "summary", map_name, condition, name)
         interval = stratified_bootstrap([values], interquartile_mean, generator)
         low, high = (interval.low, interval.high) if len(values) > 1 else (np.nan, np.nan)
         row |= {f"{name}_mean": float(mean), f"{name}_sd": float(sd), f"{name}_iqm": float(interval.estimate)}
         row |= {f"{name}_iqm_low": float(low), f"{name}_iqm_high": float(high)}
-    row["steps_to_50pct"] = steps_to_threshold(runs.env_steps, runs.win_rate.mean(axis=0))
+    row["steps_to_50pct"] = steps_to_threshold(runs.env_steps, runs.values.mean(axis=0))
     return row
 
 
@@ -336,7 +350,7 @@ def choose_expert(run_directories: Iterable[Path]) -> ExpertChoice:
         raise ResultsError(f"found runs of {found}, expected one condition on one map; choose from them apart")
     scale, map_name, condition = kinds.iloc[0]
     runs = seed_curves(curves, map_name, condition)
-    finals = dict(zip(runs.seeds, final_value(runs.env_steps, runs.win_rate).tolist(), strict=True))
+    finals = dict(zip(runs.seeds, final_value(runs.env_steps, runs.values).tolist(), strict=True))
     return ExpertChoice(
         scale=scale,
         map_name=map_name,

@@ -71,9 +71,10 @@ class FigureSettings(Settings):
     """Conditions drawn on one map instead."""
     needs: tuple[Name, ...] = ()
     """A map has a panel only if the scale runs one of these on it; none: one of those drawn is enough."""
-    shows: Literal["win_rate", "interquartile_mean", "area", "improvement"] = "win_rate"
+    shows: Literal["win_rate", "interquartile_mean", "matching", "area", "improvement"] = "win_rate"
     """Curves of mean and sd beside the paper's; or, with 95 % intervals over seeds, curves of the interquartile mean,
-    its areas under the curve, or how probably a run beats one of the baseline."""
+    how well discriminators tell a team from its experts, areas under the curve, or how probably a run beats one of the
+    baseline."""
     baseline: Name | None = None
     """Condition that the others are compared with, for improvement; no map without it has a panel."""
 

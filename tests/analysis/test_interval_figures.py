@@ -13,10 +13,12 @@ from dm2.analysis.interval_figures import (
     draw_area,
     draw_improvement,
     draw_interquartile_mean,
+    draw_matching,
     improvement_rows,
     interquartile_mean_rows,
     interval_notes,
     make_interval_figure,
+    matching_rows,
     pooled_panel,
 )
 from dm2.analysis.tables import ResultsError
@@ -54,6 +56,27 @@ def description(*maps: str, conditions: tuple[DrawnCondition, ...] = (IPPO, QMIX
 
 def estimates(rows: pd.DataFrame) -> dict[tuple[str, str], float]:
     return {(row.panel, row.condition): row.estimate for row in rows.itertuples()}
+
+
+def test_matching_counts_what_is_told_right_of_experts_and_of_own_rows_alike() -> None:
+    told = {"discriminator_accuracy_expert": [None, 0.9, 0.6], "discriminator_accuracy_own": [None, 0.5, 0.4]}
+    runs = [
+        pd.DataFrame({"env_steps": [0, 100, 200], "win_rate": 0.0, "seed": seed} | told).assign(
+            map_name="3m", condition="ippo", scale="quick", backend="simulator 1"
+        )
+        for seed in range(5)
+    ]
+    rows = matching_rows(description("3m", conditions=(IPPO,)), pd.concat(runs, ignore_index=True))
+    assert rows["env_steps"].tolist() == [100, 200]  # before the first update discriminators have told nothing
+    assert rows["estimate"].to_numpy() == pytest.approx([0.7, 0.5])
+    (ax,) = draw_matching(description("3m", conditions=(IPPO,)), rows).axes
+    assert ax.get_ylabel() == "accuracy"
+    assert [line.get_ydata() for line in ax.lines if len(set(line.get_ydata())) == 1] == [[0.5, 0.5]]
+
+
+def test_a_condition_without_discriminators_has_no_matching() -> None:
+    with pytest.raises(ResultsError, match="found no discriminator_accuracy of condition 'ippo' on '3m'"):
+        matching_rows(description("3m"), curves(HEIGHTS))
 
 
 def test_the_interquartile_mean_leaves_the_lowest_and_highest_of_five_seeds_out() -> None:
@@ -100,7 +123,7 @@ def test_nothing_drawn_when_no_run_is_there() -> None:
     for rows_of in (interquartile_mean_rows, area_rows):
         with pytest.raises(ResultsError, match=r"'Title': found none of its runs.*ippo on 5m_vs_6m"):
             rows_of(description("5m_vs_6m"), curves(HEIGHTS))
-    with pytest.raises(ResultsError, match="no run of condition 'rmappo' on '3m'"):
+    with pytest.raises(ResultsError, match="found no win_rate of condition 'rmappo' on '3m'"):
         improvement_rows(description("3m"), curves(HEIGHTS), "rmappo")
 
 

@@ -11,13 +11,14 @@ from dm2.analysis.claims import CLAIMS
 from dm2.analysis.evidence import Tables
 from dm2.analysis.judgement import judge
 from dm2.analysis.results_page import MARKS, SHOWN_IN, front_page, results_page
-from dm2.analysis.tables import DEMONSTRATIONS, ResultsError, write_table
+from dm2.analysis.tables import CURVES, DEMONSTRATIONS, ResultsError, write_table
 from dm2.scripts import write_results_page
 from dm2.settings.base import SettingsError
 from dm2.settings.matrix import Matrix
 
 REPOSITORY = Path(__file__).parents[2]
 PAGE = REPOSITORY / "docs" / "results.md"
+ACCURACIES = ["discriminator_accuracy_expert", "discriminator_accuracy_own"]
 RECORD = {
     "settings": {"map_name": "3s_vs_3z", "condition": "ippo"},
     "backend": "simulator 1",
@@ -32,6 +33,7 @@ RECORD = {
 
 def page_of(given: Tables, folder: Path) -> str:
     write_table(judge(given), folder / "claims.csv")
+    write_table(given.curves.reindex(columns=[*CURVES, *ACCURACIES]), folder / "learning_curves.csv")
     write_table(given.demonstrations.reindex(columns=DEMONSTRATIONS), folder / "demonstrations.csv")
     (folder / "records.jsonl").write_text(json.dumps(RECORD) + "\n")
     return results_page(folder, "../figures/quick")
@@ -41,7 +43,9 @@ def page_of(given: Tables, folder: Path) -> str:
 def page(tmp_path: Path) -> str:
     given = tables(
         runs("3s_vs_3z", "ippo", flat(0.1)),
-        runs("3s_vs_3z", "dm2_ippo_demo", flat(0.5)),
+        runs("3s_vs_3z", "dm2_ippo_demo", flat(0.5)).assign(
+            discriminator_accuracy_expert=lambda rows: 0.9 - rows["env_steps"] / 2500, discriminator_accuracy_own=0.5
+        ),
         demonstrations={("3s_vs_3z", "dm2_ippo_demo"): 0.75},
     )
     return page_of(given, tmp_path)
@@ -107,8 +111,23 @@ def test_the_front_page_has_verdicts_between_its_marks_and_keeps_the_rest(page: 
         front_page(f"{start}\n", tmp_path, "figures/two", matrix)
 
 
+def test_how_far_discriminators_are_deceived_is_told(page: str) -> None:
+    section = page.partition("## How well discriminators tell the team from its experts")[2].partition("\n## ")[0]
+    (line,) = [line for line in section.splitlines() if line.startswith("| 3s_vs_3z ")]
+    assert [cell.strip() for cell in line.strip("|").split("|")] == [
+        "3s_vs_3z",
+        "dm2_ippo_demo",
+        "5",
+        "0.70",
+        "0",
+        "0.50",
+    ]
+    assert "(../figures/quick/matching.png)" in section
+
+
 def test_experts_and_costs_are_told(page: str) -> None:
-    (line,) = [line for line in page.splitlines() if line.startswith("| 3s_vs_3z   | dm2_ippo_demo ")]
+    section = page.partition("## Who demonstrated")[2].partition("\n## ")[0]
+    (line,) = [line for line in section.splitlines() if line.startswith("| 3s_vs_3z ")]
     assert [cell.strip() for cell in line.strip("|").split("|")][2:5] == ["ippo", "7", "50"]
     assert "1.5 core hours on AMD EPYC, matrix products by torch" in page
 

@@ -234,7 +234,7 @@ def test_seeds_of_unequal_length_share_their_common_part_and_say_what_was_cut(tm
     assert runs.seeds == (1, 2)
     assert runs.env_steps.tolist() == [0, 100, 200]
     assert runs.env_steps_cut == 200
-    assert runs.win_rate.ravel() == pytest.approx([0, 0.1, 0.2] * 2)
+    assert runs.values.ravel() == pytest.approx([0, 0.1, 0.2] * 2)
 
 
 def test_seeds_of_unequal_length_are_reported_but_not_a_last_evaluation_a_little_later(tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ def test_seeds_of_unequal_length_are_reported_but_not_a_last_evaluation_a_little
 
 
 def test_seed_curves_of_a_condition_that_was_not_run(tmp_path: Path) -> None:
-    with pytest.raises(ResultsError, match="no run of condition 'qmix' on '3m'"):
+    with pytest.raises(ResultsError, match="found no win_rate of condition 'qmix' on '3m'"):
         seed_curves(learning_curves([write_run(tmp_path)]), "3m", "qmix")
 
 
