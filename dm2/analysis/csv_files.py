@@ -9,8 +9,7 @@ import pandas as pd
 TEXT = frozenset(
     {
         *("scale", "backend", "map_name", "map", "condition", "archive", "algorithm", "team"),
-        *("seeds", "expert_seeds"),
-        *("expert", "expert_seeds"),
+        *("seeds", "expert", "expert_seeds"),
         *("panel", "series", "figure", "paper_condition", "paper_figure", "quality"),
         *("claim", "sentence", "part", "statistic", "rule", "verdict", "reason", "paper_verdict"),
         *("demo_source", "demo_checkpoint", "used", "dict", "note", "source_repo", "side", "unit", "layout", "trust"),

@@ -14,12 +14,9 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from dm2.core.errors import UserError
-
-if TYPE_CHECKING:  # torch takes seconds to import, and most users of this module write text
-    pass
 
 MAX_RECORD_BYTES = 64 * 2**20
 _CHUNK_BYTES = 2**20

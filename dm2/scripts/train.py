@@ -13,7 +13,7 @@ from dm2.training.watchdog import STALL_MINUTES
 
 
 def main(
-    settings: Annotated[Path, typer.Option(help="Settings file, YAML.", exists=True, dir_okay=False)],
+    settings: options.Settings,
     run_directory: Annotated[Path, typer.Option(help="Folder of the run's files.", file_okay=False)],
     demonstrations: Annotated[
         Path | None, typer.Option(help="Archive, where the settings name demonstrations.", exists=True, dir_okay=False)
