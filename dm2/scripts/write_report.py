@@ -11,14 +11,17 @@ from dm2.scripts import options
 
 
 def main(
-    figures: Annotated[list[Path], typer.Argument(help="Figures to show, PNG.", exists=True, dir_okay=False)],
     results: Annotated[Path, typer.Option(help="Folder of the scale's tables.", exists=True, file_okay=False)],
     output: options.Output,
+    figures: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Figures to show, PNG; none if none shows the scale's runs.", exists=True, dir_okay=False),
+    ] = None,
 ) -> None:
     """Write one self-contained HTML page about a scale."""
     from dm2.analysis.report import write_report
 
-    write_report(results, figures, output)
+    write_report(results, figures or [], output)
 
 
 if __name__ == "__main__":

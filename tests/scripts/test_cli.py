@@ -300,3 +300,10 @@ def test_a_run_of_an_unknown_map_or_backend_is_refused_in_a_sentence(
     train = ["train", "--settings", str(tmp_path / "settings.yaml"), "--run-directory", str(tmp_path / "run")]
     assert dm2_command(monkeypatch, *train) == 1
     assert capsys.readouterr().err == message
+
+
+def test_a_report_without_figures_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    tables = str(REPOSITORY / "results" / "quick")
+    assert dm2_command(monkeypatch, "write-report", "--results", tables, "--output", str(page)) == 0
+    assert "<h2>Win rates</h2>" in page.read_text(encoding="utf-8")

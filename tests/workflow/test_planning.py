@@ -85,6 +85,16 @@ def test_candidates_for_an_expert_that_nobody_compares_are_trained_once(tmp_path
     assert expected.items() <= jobs.items()
 
 
+def test_runs_that_no_figure_shows_have_tables_and_a_report_without_figures(tmp_path: Path) -> None:
+    """The stage itself is run in tests/scripts/test_cli.py."""
+    runs = "runs={3m: [dm2_heuristic_demo]}"
+    done = snakemake(tmp_path, "--dry-run", "--printshellcmds", "--config", "scale=smoke", runs)
+    assert done.returncode == 0, done.stdout
+    assert "draw_figure" not in planned(done.stdout)
+    (command,) = re.findall(r"python -m dm2\.scripts\.write_report (.*?) >", done.stdout)
+    assert command.split() == ["--results", "results/smoke", "--output", "results/smoke/report.html"]
+
+
 def test_what_another_snakemake_is_about_to_read_is_not_made_again(tmp_path: Path) -> None:
     runs = ("--config", "scale=smoke", "runs={3m: [dm2_heuristic_demo]}")
     archive = Matrix.load(REPOSITORY / "config", {"scale": "smoke", "runs": {"3m": ["dm2_heuristic_demo"]}})
