@@ -126,7 +126,8 @@ class Scale(Settings):
     single_seed_runs: dict[str, tuple[Name, ...]] = Field(default_factory=dict)
     """Conditions run on each map with the first seed alone."""
     figures: tuple[Name, ...] = ()
-    """Figures to draw, and nothing is run but what they show; none given: every figure and run."""
+    """Figures to draw; none given: all. A scale's file names what shows all its runs; a configuration that names others
+    runs what they show and nothing else."""
     defaults: Layer = Field(default_factory=dict)
     """Part of RunSettings that holds on every map at this scale."""
     maps: dict[str, Layer] = Field(default_factory=dict)

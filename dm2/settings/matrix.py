@@ -112,15 +112,16 @@ class Matrix:
             SettingsError: a map, condition, scale or key that does not exist, or settings that do not fit together.
         """
         folder = Path(config_folder)
+        scale, narrows = _load_scale(folder, overrides or {})
         experiments = ExperimentsFile.from_yaml(folder / "experiments.yaml")
         matrix = cls(
-            scale=_load_scale(folder, overrides or {}),
+            scale=scale,
             conditions=_expand(experiments.conditions),
             figures=experiments.figures,
             algorithms=AlgorithmsFile.from_yaml(folder / "algorithms.yaml"),
         )
         matrix._check()
-        return matrix._of_figures() if matrix.scale.figures else matrix
+        return matrix._of_figures(narrows) if scale.figures else matrix
 
     def settings(self, run: Run) -> RunSettings:
         """All settings of one run.
@@ -232,11 +233,14 @@ class Matrix:
         """What the figure's panel of a map shows: the conditions that the scale runs, in the order of the legend."""
         return tuple(one for one in self.figures[figure].drawn_on(map_name) if one in self.scale.conditions(map_name))
 
-    def _of_figures(self) -> Matrix:
+    def _of_figures(self, narrows: bool) -> Matrix:
         """What the scale's `figures` show and nothing else.
 
+        Args:
+            narrows: whether that may be less than the scale runs.
+
         Raises:
-            SettingsError: there is no such figure, or the scale runs nothing that one shows.
+            SettingsError: there is no such figure, the scale runs nothing that one shows, or more than all show.
         """
         where = f"config/scales/{self.scale.scale}.yaml: figures"
         shown: dict[str, set[str]] = {}
@@ -248,6 +252,13 @@ class Matrix:
             for map_name in maps:
                 baseline = [self.figures[name].baseline or ""]
                 shown.setdefault(map_name, set()).update(self.figure_conditions(name, map_name), baseline)
+        for map_name in self.scale.map_names:
+            lost = [one for one in self.scale.conditions(map_name) if one not in shown.get(map_name, ())]
+            if lost and not narrows:
+                raise SettingsError(
+                    f"{where}: found none that shows {lost[0]!r} on {map_name!r}, which the scale runs; add one, or"
+                    " take it out of `runs`"
+                )
         kept = {
             key: {name: tuple(one for one in runs[name] if one in shown[name]) for name in runs if name in shown}
             for key, runs in (("runs", self.scale.runs), ("single_seed_runs", self.scale.single_seed_runs))
@@ -357,7 +368,8 @@ def alternatives(values: Iterable[object]) -> str:
     return "|".join(sorted({re.escape(str(value)) for value in values})) or "(?!)"
 
 
-def _load_scale(folder: Path, overrides: Mapping[str, Any]) -> Scale:
+def _load_scale(folder: Path, overrides: Mapping[str, Any]) -> tuple[Scale, bool]:
+    """The scale, and whether the configuration names other figures than the scale's file."""
     chosen = {**read_yaml(folder / "config.yaml"), **overrides}
     check_name("scale", str(chosen.get("scale")), scale_names(folder), "configuration")
     check_case(str(folder / "scales"), scale_names(folder))
@@ -372,7 +384,7 @@ def _load_scale(folder: Path, overrides: Mapping[str, Any]) -> Scale:
     scale = Scale.from_mapping({**data, **chosen, **layers}, where)
     if data.get("scale") != scale.scale:
         raise SettingsError(f"{path}: scale: found {data.get('scale')!r}, expected the file's own name {scale.scale!r}")
-    return scale
+    return scale, list(scale.figures) != data.get("figures")
 
 
 def _expand(conditions: Mapping[str, Condition]) -> dict[str, Condition]:

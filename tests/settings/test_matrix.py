@@ -353,6 +353,22 @@ def test_a_figure_alone_runs_what_it_shows() -> None:
     assert "figures: found 'gail_only', of which the scale runs nothing" in refused("quick", figures=["gail_only"])
 
 
+def test_the_figures_of_a_scales_file_show_all_that_it_runs(tmp_path: Path) -> None:
+    config = Path(shutil.copytree(CONFIG, tmp_path / "config"))
+    path = config / "scales" / "smoke.yaml"
+    path.write_text(path.read_text() + "figures: [core, open_loop]\n")
+    with pytest.raises(SettingsError, match=r"smoke\.yaml: figures: found none that shows 'ippo_bc_pretrain' on '3m'"):
+        Matrix.load(config, {"scale": "smoke"})
+    narrowed = Matrix.load(config, {"scale": "smoke", "figures": ["open_loop"]})
+    assert {run.condition for run in narrowed.learners} == {"ippo", "open_loop"}
+
+
+def test_scale_calibration_runs_what_its_committed_tables_hold() -> None:
+    with open(CONFIG.parent / "results" / "calibration" / "summary.csv", newline="") as file:
+        committed = {(row["map_name"], row["condition"]) for row in csv.DictReader(file)}
+    assert {(run.map_name, run.condition) for run in load("calibration").learners} == committed
+
+
 def test_experts_may_have_more_seeds_than_the_learners() -> None:
     matrix = load(
         "smoke", seeds=[5], expert_seeds=[7, 8, 9], runs={"3m": ["dm2_ippo_demo", "ablation_concurrent_independent"]}
