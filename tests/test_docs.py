@@ -230,8 +230,8 @@ def test_the_front_page_is_short_and_its_battle_small() -> None:
 
 
 def test_the_verdicts_on_the_front_page_are_those_of_the_tables() -> None:
-    matrix = Matrix.load(REPOSITORY / "config", {"scale": SHOWN})
-    made = front_page(README, REPOSITORY / "results" / SHOWN, f"figures/{SHOWN}", matrix)
+    ours, papers = (Matrix.load(REPOSITORY / "config", {"scale": scale}) for scale in (SHOWN, "paper"))
+    made = front_page(README, REPOSITORY / "results" / SHOWN, f"figures/{SHOWN}", ours, papers)
     assert made == README, f"dm2 write-results-page {SHOWN} --front-page README.md"
 
 

@@ -14,7 +14,6 @@ shrink to nothing.
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
@@ -71,7 +70,7 @@ SHADES = {"dm2_ippo_demo": "YlGnBu", "gail_only_ippo_demo": "RdPu", "dm2_state_a
 """Sequential colour maps of families with one condition per checkpoint of the expert: early is light, late is dark."""
 SHADE_MARKERS = ("^", "o", "s", "D", "v", "p", "<", "h", ">")
 COLUMN_INCHES, PANEL_INCHES, LINE_INCHES = 3.5, 1.45, 0.12
-NOTE_CHARACTERS_PER_INCH = 22
+NOTE_POINTS = 6
 CROWDED = 8
 """Conditions in a panel from which on it takes the whole width, and the paper's curves get axes of their own."""
 OVERLAY_SHARE = 0.5
@@ -148,7 +147,7 @@ class FigureDescription:
 
 
 def of_what_was_run(
-    description: FigureDescription, curves: pd.DataFrame, needs: Collection[str] = ()
+    description: FigureDescription, curves: pd.DataFrame, needs: Collection[str] = (), baseline: str | None = None
 ) -> FigureDescription | None:
     """The figure without the maps of which nothing was run; None where that is all of them.
 
@@ -156,11 +155,13 @@ def of_what_was_run(
         description: the figure.
         curves: `results/<scale>/learning_curves.csv`.
         needs: conditions one of which must have been run for a map to count; any of the panel's unless given.
+        baseline: condition without which a map does not count.
     """
     panels = [
         panel
         for panel in description.panels
         if any(was_run(curves, panel.map_name, name) for name in needs or [one.name for one in panel.conditions])
+        and (baseline is None or was_run(curves, panel.map_name, baseline))
     ]
     left_out = tuple(panel.title for panel in description.panels if panel not in panels)
     return replace(description, panels=tuple(panels), left_out=left_out) if panels else None
@@ -196,7 +197,7 @@ def looks_of(declared: Iterable[str]) -> dict[str, tuple[str, str]]:
         declared: names of all conditions of config/experiments.yaml, in its order.
     """
     spare = _spare_looks()
-    return {name: _shade(name) or LOOKS.get(name) or next(spare) for name in declared}
+    return {name: LOOKS.get(name) or _shade(name) or next(spare) for name in declared}
 
 
 def _spare_looks() -> Iterator[tuple[str, str]]:
@@ -481,8 +482,7 @@ def _finish(figure: Figure, description: FigureDescription, rows: pd.DataFrame) 
 
 def add_strips(figure: Figure, head: str, handles: Sequence[Line2D], notes: Sequence[str]) -> Figure:
     """Add head (two lines), legend and notes in strips of their own, above and below the panels."""
-    width = round(NOTE_CHARACTERS_PER_INCH * figure.get_figwidth())
-    lines = [line for note in notes for line in textwrap.wrap(note, width)]
+    lines = [line for note in notes for line in _wrapped(note, 72 * 0.98 * figure.get_figwidth())]
     above, foot = 0.30, LINE_INCHES * len(lines)
     n_columns = legend_columns([str(handle.get_label()) for handle in handles])
     below = foot + LINE_INCHES * 1.15 * -(-len(handles) // n_columns) + 0.05
@@ -493,13 +493,30 @@ def add_strips(figure: Figure, head: str, handles: Sequence[Line2D], notes: Sequ
     figure.text(0.01, 1 - 0.04 / height, head, va="top")
     place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, foot / height)}
     figure.legend(handles=handles, ncols=n_columns, columnspacing=1, handlelength=2.4, **place)
-    figure.text(0.01, 0.02 / height, "\n".join(lines), va="bottom", fontsize=6, color="0.3")
+    figure.text(0.01, 0.02 / height, "\n".join(lines), va="bottom", fontsize=NOTE_POINTS, color="0.3")
     return figure
+
+
+def _wrapped(note: str, width: float) -> list[str]:
+    """The note in lines of at most `width` points."""
+    lines: list[str] = []
+    for word in note.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and _text_width(longer, NOTE_POINTS) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
+
+
+def _text_width(text: str, size: float) -> float:
+    """Points; hinted letters, as in PNG files, are up to 3 % wider than their outlines."""
+    return float(1.03 * TextPath((0, 0), text, size=size).get_extents().width)
 
 
 def legend_columns(labels: Sequence[str]) -> int:
     """Two where both columns of labels fit beside each other, else one."""
-    widths = [TextPath((0, 0), label, size=STYLE["legend.fontsize"]).get_extents().width for label in labels]
+    widths = [_text_width(label, STYLE["legend.fontsize"]) for label in labels]
     half = -(-len(widths) // 2)
     handles = 2 * 4.2 * STYLE["legend.fontsize"]  # length of the line, its gap to the text, gaps between columns
     return 2 if max(widths[:half]) + max(widths[half:], default=0) + handles <= 72 * COLUMN_INCHES else 1
@@ -508,10 +525,14 @@ def legend_columns(labels: Sequence[str]) -> int:
 def subtitle(rows: pd.DataFrame, drawn: str = "mean and sd") -> str:
     """What made our curves: engine, scale, what is `drawn` and over how many seeds, for the head of a figure."""
     engine = engine_name(str(rows["backend"].iloc[0]))
-    seeds = rows.loc[rows["series"] == OURS, "n_seeds"].astype(int)
-    count = str(seeds.min()) if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
+    count = number_range(rows.loc[rows["series"] == OURS, "n_seeds"].astype(int))
     over = "1 seed" if count == "1" else f"{drawn} over {count} seeds"
     return f"{engine}, scale {rows['scale'].iloc[0]}, {over}"
+
+
+def number_range(numbers: pd.Series) -> str:
+    """Whole numbers in words: 5, or 2 to 5."""
+    return str(numbers.min()) if numbers.min() == numbers.max() else f"{numbers.min()} to {numbers.max()}"
 
 
 def curve_notes(description: FigureDescription, rows: pd.DataFrame) -> list[str]:
@@ -534,11 +555,13 @@ def experts_of(rows: pd.DataFrame) -> list[str]:
 
 
 def not_run(description: FigureDescription, ours: pd.DataFrame) -> list[str]:
-    """A note that names the maps and the conditions of the panels that our rows lack; none where they lack none."""
+    """Notes that name the maps and the conditions of the panels that our rows lack; none where they lack none."""
     drawn = set(zip(ours["panel"], ours["condition"], strict=True))
-    wanted = [(panel.title, condition.name) for panel in description.panels for condition in panel.conditions]
-    absent = [*description.left_out, *(f"{name} on {title}" for title, name in wanted if (title, name) not in drawn)]
-    return [f"not run: {', '.join(absent)}"] if absent else []
+    notes = [f"not run: {', '.join(description.left_out)}"] if description.left_out else []
+    for panel in description.panels:
+        absent = [one.name for one in panel.conditions if (panel.title, one.name) not in drawn]
+        notes += [f"not run on {panel.title}: {', '.join(absent)}"] if absent else []
+    return notes
 
 
 def condition_handles(description: FigureDescription, rows: pd.DataFrame) -> list[Line2D]:

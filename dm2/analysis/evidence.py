@@ -170,13 +170,19 @@ def _best_final(curves: pd.DataFrame, map_name: str, condition: str) -> float:
 # --- the paper's -----------------------------------------------------------------------------------------------------
 
 
-def paper_pair(contrast: Contrast, measure: Measure, paper_figure: str, tables: Tables) -> Pair | None:
-    """What a contrast compares in the paper's figures; None where they do not show it."""
+def paper_pair(
+    contrast: Contrast, measure: Measure, paper_figure: str, tables: Tables, until: int | None = None
+) -> Pair | None:
+    """What a contrast compares in the paper's figures, up to an env step; None where they do not show it."""
     curves = [_paper_side(side, contrast.map_name, paper_figure, tables) for side in contrast.sides]
     if any(curve.empty for curve in curves) or isinstance(contrast.second, float):
         return None
-    until = min(curve["env_steps"].iloc[-1] for curve in curves)
-    runs = [_paper_runs(curve[curve["env_steps"] <= until], measure) for curve in curves]
+    ends = [curve["env_steps"].iloc[-1] for curve in curves]
+    last = min(ends if until is None else [*ends, until])
+    shown = [curve[curve["env_steps"] <= last] for curve in curves]
+    if min(map(len, shown)) < 2:
+        return None
+    runs = [_paper_runs(curve, measure) for curve in shown]
     if len(runs) == 2:
         return Pair(runs[0], runs[1])
     level = _paper_demonstrations(tables, contrast.map_name, curves[0], "demo_win_rate")

@@ -67,6 +67,7 @@ class Judgement:
     paper: float | None = None
     paper_low: float | None = None
     paper_high: float | None = None
+    paper_at_our_length: float | None = None
     paper_verdict: str = ""
 
     def with_ours(self, verdict: Verdict) -> Judgement:
@@ -86,14 +87,17 @@ def judge(tables: Tables, claims: Iterable[Claim] = CLAIMS) -> pd.DataFrame:
 
     Returns:
         claims.csv: for each claim a row per part and map, the pooled row of a part last, and then the claim as a whole
-        (`part` is "claim"). `estimate`, `low` and `high` are ours, those with `paper` the paper's; limits are missing
-        where no interval is shown. What a scale does not run has the verdict "not run".
+        (`part` is "claim"). `estimate`, `low` and `high` are ours, those with `paper` the paper's over all its
+        training, `paper_at_our_length` over as many env steps as ours; limits are missing where no interval is shown.
+        What a scale does not run has the verdict "not run".
     """
     frame = pd.DataFrame([row for claim in claims for row in _judge_claim(claim, tables)])
     frame.insert(0, "backend", tables.curves["backend"].iloc[0])
     frame.insert(0, "scale", tables.curves["scale"].iloc[0])
-    numbers = dict.fromkeys(["estimate", "low", "high", "paper", "paper_low", "paper_high"], "float64")
-    return frame.astype({"n_seeds": "Int64", "env_steps": "Int64"} | numbers)
+    numbers = dict.fromkeys(
+        ["estimate", "low", "high", "paper", "paper_low", "paper_high", "paper_at_our_length"], "float64"
+    )
+    return frame.astype({"n_seeds": "Int64", "env_steps": "Int64"} | dict.fromkeys(numbers, "float64"))
 
 
 def _judge_claim(claim: Claim, tables: Tables) -> list[Judgement]:
@@ -146,6 +150,8 @@ def _judge_contrast(blank: Judgement, contrast: Contrast, comparison: Comparison
     row = replace(row, statistic=_in_words(contrast, comparison, tables))
     papers = paper_pair(contrast, comparison.measure, comparison.paper_figure, tables)
     if ours:
+        as_long = paper_pair(contrast, comparison.measure, comparison.paper_figure, tables, row.env_steps)
+        row = replace(row, paper_at_our_length=as_long.difference if as_long else None)
         row = row.with_ours(judge_pairs(comparison.rule, [ours], _stream(row, "ours")))
     if papers:
         row = row.with_papers(judge_pairs(comparison.rule, [papers], _stream(row, "paper")))
@@ -159,7 +165,7 @@ def _row_and_pair(
     names = _conditions(contrast, tables)
     row = replace(blank, part=contrast.map_name, rule=part.rule)
     if missing := [name for name, was_run in names if not was_run]:
-        return replace(row, reason=f"not run: {', '.join(missing)}"), None
+        return replace(row, reason=f"{NOT_RUN}: {', '.join(missing)}"), None
     pair, env_steps = our_pair(contrast, part.measure, tables)
     expert = experts([name for name, _ in names], contrast.map_name, tables)
     return replace(row, env_steps=env_steps, n_seeds=pair.n_seeds, expert=expert), pair
@@ -183,7 +189,12 @@ def _pooled(blank: Judgement, comparison: Comparison, judged: Sequence[_Judged])
     rule, run = comparison.rule, [one for one in judged if one.ours]
     telling = [one for one in run if one.ours and one.ours.somebody_learned(rule)]
     silent = [one.row.part for one in run if one not in telling]
-    unrun = [one.row.part for one in judged if not one.ours]
+    there = {one.row.part for one in run}
+    unrun = [
+        one.row.reason.removeprefix(f"{NOT_RUN}: ") if one.row.part in there else one.row.part
+        for one in judged
+        if not one.ours
+    ]
     left_out = {"not run": unrun if run else [], "nobody learned": silent if telling else []}
     of = run or judged
     row = replace(
@@ -199,8 +210,10 @@ def _pooled(blank: Judgement, comparison: Comparison, judged: Sequence[_Judged])
         row = row.with_papers(judge_pairs(rule, papers, _stream(row, "paper")))
     if not run:
         return row
+    as_long = [one.row.paper_at_our_length for one in run if one.papers and one.row.paper_at_our_length is not None]
     row = replace(
         row,
+        paper_at_our_length=float(np.mean(as_long)) if as_long else None,
         n_seeds=min(one.ours.n_seeds for one in telling or run if one.ours),
         env_steps=max(one.row.env_steps or 0 for one in telling or run),
     )
@@ -268,9 +281,11 @@ def _unique(words: Iterable[str]) -> list[str]:
 
 
 def shown(judged: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The claims that a scale runs something of, and the rows that were run behind them."""
-    run = judged[judged["verdict"] != NOT_RUN]
-    return run[run["part"] == WHOLE], run[run["part"] != WHOLE]
+    """The claims that a scale runs something of, and behind them the rows that were run and those that decide."""
+    whole = judged[(judged["part"] == WHOLE) & (judged["verdict"] != NOT_RUN)]
+    parts = judged[(judged["part"] != WHOLE) & judged["claim"].isin(whole["claim"])]
+    decides = [index for _, behind in parts.groupby("claim") for index in deciding(behind).index]
+    return whole, parts[(parts["verdict"] != NOT_RUN) | parts.index.isin(decides)]
 
 
 def deciding(parts: pd.DataFrame) -> pd.DataFrame:
@@ -280,8 +295,9 @@ def deciding(parts: pd.DataFrame) -> pd.DataFrame:
 
 
 def decided_on(parts: pd.DataFrame) -> str:
-    """The maps that one claim's verdict rests on."""
-    names = ", ".join(deciding(parts)["part"].str.removeprefix(POOLED))
+    """The maps that one claim's verdict rests on, as far as they were run."""
+    run = deciding(parts).query("verdict != @NOT_RUN")
+    names = ", ".join(run["part"].str.removeprefix(POOLED))
     return ", ".join(_unique(names.split(", ")))
 
 

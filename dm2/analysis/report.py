@@ -22,7 +22,7 @@ from dm2.core.files import atomic_write
 SUMMARY = ["scale", "backend", "map_name", "condition", "n_seeds", "env_steps", "final_mean", "final_sd", "auc_mean"]
 SUMMARY += ["auc_sd", "final_iqm", "final_iqm_low", "final_iqm_high", "steps_to_50pct", "evaluations", "env_steps_cut"]
 CLAIMS = ["claim", "sentence", "part", "statistic", "rule", "expert", "estimate", "low", "high", "verdict", "reason"]
-CLAIMS += ["paper", "paper_low", "paper_high", "paper_verdict"]
+CLAIMS += ["paper", "paper_low", "paper_high", "paper_at_our_length", "paper_verdict"]
 
 
 def write_report(results: Path, figures: Sequence[Path], path: Path) -> None:

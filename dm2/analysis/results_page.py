@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from dm2.analysis.curve_figures import format_steps
+from dm2.analysis.curve_figures import format_steps, number_range
 from dm2.analysis.judgement import WHOLE, decided_on, deciding, interval_text, not_judged, shown
 from dm2.analysis.markdown import markdown_table
 from dm2.analysis.records import effort, hardware, read_records
@@ -26,7 +26,9 @@ from dm2.analysis.tables import (
     seed_curves,
     with_accuracy,
 )
+from dm2.analysis.verdicts import NOT_RUN
 from dm2.settings.matrix import Matrix
+from dm2.settings.run import RunSettings
 
 SHOWN_IN = {
     **dict.fromkeys(("C1", "C2", "C9", "C10", "C11"), "core"),
@@ -70,7 +72,9 @@ def results_page(results: Path, figures: str) -> str:
     sections = [
         "# What reproduces\n",
         f"Ours: {engine}, scale {scale}; no StarCraft II result. The paper's numbers were read off its figures and\n"
-        "judged by the same rules (`dm2/analysis/verdicts.py`). Intervals are 95 %.\n\n"
+        "judged by the same rules (`dm2/analysis/verdicts.py`). Intervals are 95 %. AUC is the win rate averaged over\n"
+        "training (area under its curve), final that of the last 5 % of it. All seeds of DM² on a map learn from one\n"
+        "expert, the best of its seeds; the env steps that trained it are not counted.\n\n"
         f"`dm2 write-results-page {scale}` makes this page from the tables in `results/{scale}` (with `--front-page\n"
         f"README.md` the verdicts there too), and `dm2 draw-figures {scale}` its figures.\n",
         _verdicts(whole, parts),
@@ -85,7 +89,7 @@ def results_page(results: Path, figures: str) -> str:
     return "\n".join(section for section in sections if section.strip()).rstrip("\n") + "\n"
 
 
-def front_page(page: str, results: Path, figures: str, matrix: Matrix) -> str:
+def front_page(page: str, results: Path, figures: str, matrix: Matrix, papers: Matrix) -> str:
     """The page with the verdicts of a scale between its marks, in place of those that were there.
 
     Args:
@@ -93,6 +97,7 @@ def front_page(page: str, results: Path, figures: str, matrix: Matrix) -> str:
         results: `results/<scale>`, with claims.csv and summary.csv.
         figures: where the figures of the scale lie, as the page's links have it.
         matrix: what the scale is to run.
+        papers: scale paper, to tell how the settings differ.
 
     Raises:
         ResultsError: a table is missing, or one of the marks.
@@ -107,10 +112,11 @@ def front_page(page: str, results: Path, figures: str, matrix: Matrix) -> str:
     lines = [
         f'<img src="{figures}/core.png" width="560" alt="Win rate against env steps, ours and the paper\'s curves">',
         "",
-        _label(summary, matrix),
-        "judged by one rule (head of `dm2/analysis/verdicts.py`) from its own numbers and ours, intervals of 95 %:",
+        _label(summary, matrix, papers),
+        "What the paper claims, judged by one rule (head of `dm2/analysis/verdicts.py`) from its own numbers and ours:",
         "",
-        f"| claim | | the paper's numbers (StarCraft II) | ours ({engine_name(claims['backend'].iloc[0])}) |",
+        f"| claim | | the paper's numbers (StarCraft II) | ours ({engine_name(claims['backend'].iloc[0])}; AUC "
+        "is the win rate averaged over training; 95 % intervals) |",
         "|---|---|---|---|",
     ]
     parts = shown(claims)[1]
@@ -121,19 +127,22 @@ def front_page(page: str, results: Path, figures: str, matrix: Matrix) -> str:
     return "\n".join([before + start, *lines, end + after])
 
 
-def _label(summary: pd.DataFrame, matrix: Matrix) -> str:
-    """What the figure shows: the engine, how far the scale is, seeds and lengths."""
+def _label(summary: pd.DataFrame, matrix: Matrix, papers: Matrix) -> str:
+    """What the figure shows: the engine, how far the scale is, whose settings, seeds and lengths."""
     trained = set(zip(summary["map_name"], summary["condition"], strict=True))
     planned = {(run.map_name, run.condition) for run in matrix.learners}
-    lengths: dict[str, int] = {}
+    steps: dict[str, tuple[int, int]] = {}
+    papers_own = True
     for run in matrix.learners:
         if (run.map_name, run.condition) in trained:
-            lengths[run.map_name] = max(lengths.get(run.map_name, 0), matrix.settings(run).env_steps)
-    maps = ", ".join(f"{map_name} ({format_steps(env_steps)})" for map_name, env_steps in lengths.items())
+            ours, theirs = matrix.settings(run), papers.settings(run)
+            steps[run.map_name] = max(steps.get(run.map_name, (0, 0)), (ours.env_steps, theirs.env_steps))
+            papers_own &= all(getattr(ours, block) == getattr(theirs, block) for block in RunSettings.blocks())
+    lengths = ", ".join(f"{name} {format_steps(own)} of {format_steps(all_)}" for name, (own, all_) in steps.items())
     return (
         f"*Scale {matrix.scale.scale} on {engine_name(summary['backend'].iloc[0])}, {len(trained & planned)} of its "
-        f"{len(planned)} pairs of condition and map trained so far: the paper's\nsettings, "
-        f"{summary['n_seeds'].min()} seeds, and fewer env steps than the paper's 10M: {maps}.* What the paper claims,"
+        f"{len(planned)} pairs of condition and map trained so far: {number_range(summary['n_seeds'])} seeds,\n"
+        f"{'' if papers_own else 'not '}the paper's settings, env steps out of the paper's on {lengths}.*"
     )
 
 
@@ -142,8 +151,22 @@ def _ours(claim: Any, behind: pd.DataFrame) -> str:
     if behind.empty:
         return str(claim.verdict)
     rows = deciding(behind)
-    numbers = "; ".join(filter(None, (interval_text(row.estimate, row.low, row.high) for row in rows.itertuples())))
-    return f"**{claim.verdict}** on {decided_on(behind)}" + (f": {numbers}" if numbers else "")
+    told = [f"{row.statistic} {_number(row)}".rstrip() for row in rows.itertuples()]
+    reasons = dict.fromkeys(rows.query("verdict != @NOT_RUN and reason != ''")["reason"])
+    return f"**{claim.verdict}** on {decided_on(behind)}: {'; '.join(told)}" + (
+        f" ({'; '.join(reasons)})" if reasons else ""
+    )
+
+
+def _papers_number(row: Any) -> str:
+    found = interval_text(row.paper, row.paper_low, row.paper_high)
+    as_long = row.paper_at_our_length
+    return found + (f" ({as_long:+.2f} over as many env steps as ours)" if found and pd.notna(as_long) else "")
+
+
+def _number(row: Any) -> str:
+    """What was found, or what was not run."""
+    return NOT_RUN if row.verdict == NOT_RUN else interval_text(row.estimate, row.low, row.high)
 
 
 def _verdicts(whole: pd.DataFrame, parts: pd.DataFrame) -> str:
@@ -158,10 +181,8 @@ def _verdicts(whole: pd.DataFrame, parts: pd.DataFrame) -> str:
                 "in words": claim.sentence,
                 "verdict": f"**{claim.verdict}**",
                 "on": decided_on(behind),
-                "ours": "; ".join(interval_text(r.estimate, r.low, r.high) for r in deciding(behind).itertuples()),
-                "the paper's": "; ".join(
-                    interval_text(r.paper, r.paper_low, r.paper_high) for r in deciding(behind).itertuples()
-                ),
+                "ours": "; ".join(filter(None, map(_number, deciding(behind).itertuples()))),
+                "the paper's": "; ".join(filter(None, map(_papers_number, deciding(behind).itertuples()))),
                 "by the same rule": claim.paper_verdict,
                 "seeds": deciding(behind)["n_seeds"].min(),
             }
@@ -179,10 +200,12 @@ def _claim(claim: Any, parts: pd.DataFrame, figures: str) -> str:
 
 def _sentence(row: Any) -> str:
     """What one row says: the statistic, ours and the paper's, what it rests on, and the verdict."""
+    if row.verdict == NOT_RUN:
+        return f"{row.part}: {row.statistic} is {row.reason or NOT_RUN}."
     ours = interval_text(row.estimate, row.low, row.high) or "not known"
     told = [f"{row.part}: {row.statistic} is {ours}"]
     if pd.notna(row.paper):
-        told.append(f"in the paper {interval_text(row.paper, row.paper_low, row.paper_high)}")
+        told.append(f"in the paper {_papers_number(row)}")
     if pd.notna(row.n_seeds):
         told.append(f"{int(row.n_seeds)} seeds a side" + _length(row))
     if row.expert:

@@ -95,6 +95,12 @@ class Pair:
         sides = [self.first, self.second] if isinstance(self.second, Runs) else [self.first]
         return min(len(side.measured) for side in sides)
 
+    @property
+    def difference(self) -> float:
+        """Of the means, or of the first's mean and the level."""
+        level = self.second.measured.mean() if isinstance(self.second, Runs) else self.second
+        return float(self.first.measured.mean() - (level.mean if isinstance(level, Share) else level))
+
     def somebody_learned(self, rule: Rule) -> bool:
         """Whether the rule says anything here; see the head of the module."""
         if isinstance(self.second, float):
@@ -161,7 +167,7 @@ def judge_pairs(rule: Rule, pairs: Sequence[Pair], generator: np.random.Generato
     if not telling:
         return Verdict(UNDECIDED, reason="nobody learned")
     if reason := _too_few(telling):
-        return Verdict(UNDECIDED, float(pairs_interval(telling, generator).estimate), reason=reason)
+        return Verdict(UNDECIDED, float(np.mean([pair.difference for pair in telling])), reason=reason)
     return verdict_of_interval(rule, pairs_interval(telling, generator))
 
 
@@ -169,15 +175,15 @@ def judge_effects(rule: Rule, p: Pair, q: Pair, generator: np.random.Generator) 
     """Judge |(p + q) / 2| - |(p - q) / 2|, the difference in size of two main effects; see the head of the module."""
     if not any(pair.somebody_learned("above") for pair in (p, q)):
         return Verdict(UNDECIDED, reason="nobody learned")
-    x, y = (pairs_interval([pair], generator, level=1 - (1 - LEVEL) / 2) for pair in (p, q))
-    estimate = _larger_by(x.estimate, y.estimate)
+    estimate = _larger_by(p.difference, q.difference)
     if reason := _too_few([p, q]):
-        return Verdict(UNDECIDED, float(estimate), reason=reason)
-    corners = [_larger_by(a, b) for a in (x.low, x.high) for b in (y.low, y.high)]  # where its extremes are
-    return verdict_of_interval(rule, Interval(estimate, np.min(corners, axis=0), np.max(corners, axis=0)))
+        return Verdict(UNDECIDED, estimate, reason=reason)
+    x, y = (pairs_interval([pair], generator, level=1 - (1 - LEVEL) / 2) for pair in (p, q))
+    corners = [_larger_by(float(a), float(b)) for a in (x.low, x.high) for b in (y.low, y.high)]  # its extremes
+    return verdict_of_interval(rule, Interval(*map(np.asarray, (estimate, min(corners), max(corners)))))
 
 
-def _larger_by(p: Floats, q: Floats) -> Floats:
+def _larger_by(p: float, q: float) -> float:
     return abs(p + q) / 2 - abs(p - q) / 2
 
 

@@ -29,9 +29,8 @@ def main(
     matrix = Matrix.load(config_folder, json.loads(configuration))
     runs, settings = read_table(curves, CURVES), matrix.figures[figure]
     description = describe(matrix, figure)
-    description = (
-        of_what_was_run(description, runs, settings.needs) or description
-    )  # which then says that nothing was run
+    found = of_what_was_run(description, runs, settings.needs, settings.baseline)
+    description = found or description  # which then says that nothing was run
     if settings.shows != "win_rate":
         make_interval_figure(settings.shows, description, runs, stem, settings.baseline)
         return

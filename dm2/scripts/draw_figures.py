@@ -38,7 +38,8 @@ def main(
         curves = results / scale / "learning_curves.csv"
         runs = read_table(curves, CURVES)
         for figure in filter(matrix.figure_maps, matrix.figures):
-            if of_what_was_run(describe(matrix, figure), runs, matrix.figures[figure].needs) is None:
+            settings = matrix.figures[figure]
+            if of_what_was_run(describe(matrix, figure), runs, settings.needs, settings.baseline) is None:
                 continue
             draw_figure.main(
                 figure,

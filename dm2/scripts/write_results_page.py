@@ -28,8 +28,9 @@ def main(
     check_name("scale with verdicts", scale, [path.parent.name for path in results.glob("*/claims.csv")], str(results))
     written = {output: pages.results_page(results / scale, f"../figures/{scale}")}
     if front_page is not None:
-        old, matrix = front_page.read_text(encoding="utf-8"), Matrix.load(config_folder, {"scale": scale})
-        written[front_page] = pages.front_page(old, results / scale, f"figures/{scale}", matrix)
+        old = front_page.read_text(encoding="utf-8")
+        ours, papers = (Matrix.load(config_folder, {"scale": name}) for name in (scale, "paper"))
+        written[front_page] = pages.front_page(old, results / scale, f"figures/{scale}", ours, papers)
     for path, page in written.items():
         with atomic_write(path, "w") as file:
             file.write(page)

@@ -4,18 +4,24 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from support.figure_tables import DM2, IPPO, demonstrations, description, learning_curves, paper
 
 from dm2.analysis.curve_figures import (
+    LOOKS,
+    STYLE,
     DrawnCondition,
     FigureDescription,
     Panel,
+    add_strips,
     curve_notes,
     describe,
     draw,
     drawn_rows,
+    empty_axes,
     format_steps,
     legend_columns,
     looks_of,
@@ -24,6 +30,7 @@ from dm2.analysis.curve_figures import (
     paper_needs_own_axes,
     subtitle,
 )
+from dm2.analysis.plotting import figure_settings
 from dm2.analysis.tables import ResultsError
 from dm2.settings.matrix import Matrix
 
@@ -81,6 +88,7 @@ def test_maps_of_which_nothing_was_run_are_left_out_and_named() -> None:
     assert curve_notes(found, rows_of(found, learning_curves()))[0] == "not run: 8m_vs_9m"
     assert of_what_was_run(description("8m_vs_9m"), learning_curves()) is None
     assert of_what_was_run(wanted, learning_curves(), needs=["open_loop"]) is None
+    assert of_what_was_run(wanted, learning_curves(), baseline="rmappo") is None
 
 
 def test_short_training_gets_the_papers_curves_on_their_own_axes_beside_it() -> None:
@@ -152,7 +160,7 @@ def test_what_is_missing_or_cut_is_reported_under_the_figure() -> None:
     curves = curves[(curves["condition"] == "ippo") & ((curves["seed"] == 1) | (curves["env_steps"] <= 150_000))]
     notes = curve_notes(description(), rows_of(description(), curves))
     assert notes == [
-        "not run: dm2_ippo_demo on 3s_vs_3z",
+        "not run on 3s_vs_3z: dm2_ippo_demo",
         "experts on 3s_vs_3z: ippo seed 7",
         "ippo on 3s_vs_3z: seeds of unequal length, 150k env steps left out",
     ]
@@ -235,6 +243,26 @@ def test_the_legend_has_two_columns_only_where_its_labels_fit() -> None:
     assert legend_columns(["IPPO", "DM², IPPO demonstrations at 10 %", "QMIX", "win rate of its demonstrations"]) == 1
 
 
+def test_legend_and_notes_lie_within_the_figure() -> None:
+    labels = ["IPPO", "DM², IPPO demonstrations at 70 %", "DM², IPPO demonstrations", "paper (StarCraft II), ±0.03"]
+    note = "not run on 5m_vs_6m: " + ", ".join(f"dm2_ippo_demo_{percent}" for percent in range(10, 100, 10))
+    with figure_settings(STYLE):
+        figure, _ = empty_axes(1, 2)
+        add_strips(figure, "Title\nsubtitle", [Line2D([], [], label=label) for label in labels], [note])
+        figure.set_dpi(300)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        drawn = [*figure.texts, *figure.legends[0].get_texts()]
+        ends = [text.get_window_extent(canvas.get_renderer()).x1 for text in drawn]
+    assert max(ends) <= figure.bbox.x1
+    assert figure.texts[-1].get_text().replace("\n", " ") == note
+
+
 @pytest.mark.parametrize(("steps", "text"), [(0, "0"), (250_000, "250k"), (1_500_000, "1.5M"), (140_945, "141k")])
 def test_env_steps_are_short(steps: int, text: str) -> None:
     assert format_steps(steps) == text
+
+
+def test_a_look_that_is_named_comes_before_the_shade_of_its_family(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LOOKS, "dm2_ippo_demo", ("#FF0000", "^"))
+    assert looks_of(["dm2_ippo_demo", "dm2_ippo_demo_50"])["dm2_ippo_demo"] == ("#FF0000", "^")

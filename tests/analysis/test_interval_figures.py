@@ -114,7 +114,7 @@ def test_runs_of_unequal_length_are_compared_over_their_common_part_and_reported
 def test_what_was_not_run_and_few_seeds_are_reported() -> None:
     rows = area_rows(description("3m"), curves({("3m", "ippo"): [0.1, 0.2]}))
     assert interval_notes(description("3m"), rows) == [
-        "not run: qmix on 3m",
+        "not run on 3m: qmix",
         "fewer than 5 seeds: too few for the intervals to hold what they promise",
     ]
 

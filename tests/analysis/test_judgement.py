@@ -1,3 +1,4 @@
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -274,6 +275,33 @@ def test_a_claims_verdict_follows_from_its_deciding_rows() -> None:
         found = [UNDECIDED if one == NOT_RUN else one for one in deciding(rows)["verdict"]]
         assert verdict_of_parts(found) == verdict, name
     assert decided_on(parts[parts["claim"] == "C10"]) == "3s_vs_3z, 8m_vs_9m"
+
+
+def test_a_pooled_row_names_the_conditions_that_a_map_lacks() -> None:
+    half = {"dm2_ippo_demo_50": 0.5, "ablation_concurrent_independent": 0.1}
+    known = {("5m_vs_6m", "dm2_ippo_demo_50"): 0.5}
+    curves = [runs("5m_vs_6m", name, flat(height)) for name, height in half.items()]
+    judged = judge(tables(*curves, demonstrations=known))
+    row = judged[(judged["claim"] == "C5") & judged["part"].str.startswith("pooled: ")].iloc[0]
+    assert row["part"] == "pooled: 5m_vs_6m"
+    assert row["reason"] == "not run: ablation_nonconcurrent_joint, ablation_nonconcurrent_independent"
+
+
+def test_the_papers_difference_is_known_over_our_length_too() -> None:
+    heights = {"ippo": 0.1, "dm2_ippo_demo": 0.5}
+    judged = judge(tables(*(runs("3s_vs_3z", name, flat(height), end=3_000_000) for name, height in heights.items())))
+    for part in ("3s_vs_3z", "pooled: 3s_vs_3z"):
+        row = judged[(judged["claim"] == "C1") & (judged["part"] == part)].iloc[0]
+        assert row["paper"] == pytest.approx(0.19, abs=0.01)  # over 10 million env steps
+        assert row["paper_at_our_length"] == pytest.approx(0.55, abs=0.02)
+
+
+def test_one_seed_a_side_has_an_estimate_and_no_warning() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        judged = judge(tables(runs("3s_vs_3z", "ippo", [0.2]), runs("3s_vs_3z", "dm2_ippo_demo", [0.5])))
+    row = judged[(judged["claim"] == "C1") & (judged["part"] == "3s_vs_3z")].iloc[0]
+    assert row["estimate"] == pytest.approx(0.3) and pd.isna(row["low"])
 
 
 def test_verdicts_repeat_to_the_last_bit() -> None:

@@ -67,6 +67,15 @@ def test_every_number_that_decides_a_claim_of_two_parts_is_in_its_line(tmp_path:
     assert "+0.50 [" in ours and "; +0.20 [" in ours
 
 
+def test_a_claim_half_run_names_what_was_not_run(tmp_path: Path) -> None:
+    page = page_of(
+        tables(*(runs("3s_vs_3z", name, flat(height)) for name, height in [("ippo", 0.1), ("qmix", 0.6)])), tmp_path
+    )
+    (line,) = [line for line in page.splitlines() if line.startswith("| C10 ")]
+    assert "**undecided**" in line and "]; not run" in line and "| 3s_vs_3z " in line
+    assert "AUC(rmappo) - AUC(ippo) is not run." in page
+
+
 def test_a_scale_that_judges_nothing_says_so(tmp_path: Path) -> None:
     assert "Not judged at this scale: C1," in page_of(tables(runs("3s_vs_3z", "ippo", flat(0.1))), tmp_path)
 
@@ -98,17 +107,20 @@ def test_the_front_page_has_verdicts_between_its_marks_and_keeps_the_rest(page: 
     shutil.copytree(REPOSITORY / "config", tmp_path / "config")
     (tmp_path / "config" / "scales" / "two.yaml").write_text(SCALE)
     (tmp_path / "summary.csv").write_text(SUMMARY)
-    matrix = Matrix.load(tmp_path / "config", {"scale": "two"})
+    matrices = [Matrix.load(tmp_path / "config", {"scale": scale}) for scale in ("two", "paper")]
     start, end = MARKS
-    front = front_page(f"# Head\n{start}\nold\n{end}\nTail\n", tmp_path, "figures/two", matrix)
+    front = front_page(f"# Head\n{start}\nold\n{end}\nTail\n", tmp_path, "figures/two", *matrices)
     assert front.startswith(f"# Head\n{start}\n<img ") and front.endswith(f"|\n{end}\nTail\n") and "old" not in front
-    assert "simulator 7, 2 of its 3 pairs of condition and map trained so far: the paper's\nsettings, 5 seeds" in front
-    assert "10M: 3s_vs_3z (3M).*" in front
+    assert (
+        "simulator 7, 2 of its 3 pairs of condition and map trained so far: 5 seeds,\nthe paper's settings, env steps"
+        in front
+    )
+    assert "out of the paper's on 3s_vs_3z 3M of 10.1M.*" in front
     (line,) = [line for line in front.splitlines() if line.startswith("| C1 ")]
-    assert "| reproduced | **reproduced** on 3s_vs_3z: +0.40 [" in line
+    assert "| reproduced | **reproduced** on 3s_vs_3z: AUC(dm2_ippo_demo) - AUC(ippo) +0.40 [" in line
     assert front.count("| not run |") == 10 and "| S1 |" not in front
     with pytest.raises(ResultsError, match="found no line '<!-- end of verdicts -->'"):
-        front_page(f"{start}\n", tmp_path, "figures/two", matrix)
+        front_page(f"{start}\n", tmp_path, "figures/two", *matrices)
 
 
 def test_how_far_discriminators_are_deceived_is_told(page: str) -> None:
