@@ -492,7 +492,7 @@ def add_strips(figure: Figure, head: str, handles: Sequence[Line2D], notes: Sequ
     figure.set_layout_engine(ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, rect=panels))
     figure.text(0.01, 1 - 0.04 / height, head, va="top")
     place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, foot / height)}
-    figure.legend(handles=handles, ncols=n_columns, columnspacing=1, handlelength=2.4, **place)
+    figure.legend(handles=handles, ncols=n_columns, columnspacing=1, handlelength=2, **place)
     figure.text(0.01, 0.02 / height, "\n".join(lines), va="bottom", fontsize=NOTE_POINTS, color="0.3")
     return figure
 
@@ -518,7 +518,7 @@ def legend_columns(labels: Sequence[str]) -> int:
     """Two where both columns of labels fit beside each other, else one."""
     widths = [_text_width(label, STYLE["legend.fontsize"]) for label in labels]
     half = -(-len(widths) // 2)
-    handles = 2 * 4.2 * STYLE["legend.fontsize"]  # length of the line, its gap to the text, gaps between columns
+    handles = 2 * 3.8 * STYLE["legend.fontsize"]  # length of the line, its gap to the text, gaps between columns
     return 2 if max(widths[:half]) + max(widths[half:], default=0) + handles <= 72 * COLUMN_INCHES else 1
 
 
