@@ -32,7 +32,7 @@ from dm2.core.files import atomic_write, check_record, read_json, sha256_of_file
 from dm2.core.randomness import stream
 from dm2.play.demonstrations import read_metadata
 from dm2.play.experts import Candidate, ExpertChoice, best_seed
-from dm2.settings.matrix import DemonstrationSettings
+from dm2.settings.demonstrations import DemonstrationSettings
 from dm2.settings.run import RunSettings
 
 IDENTITY = ["scale", "backend", "map_name", "condition", "seed"]

@@ -20,7 +20,7 @@ from dm2.play.scripted import scripted_policy
 if TYPE_CHECKING:
     from dm2.core.interface import BatchedEnv, EnvSpec
     from dm2.play.rollout import Policy
-    from dm2.settings.matrix import DemonstrationSettings
+    from dm2.settings.demonstrations import DemonstrationSettings
 
 
 def experts_of(wanted: DemonstrationSettings, paths: Sequence[Path]) -> Experts:

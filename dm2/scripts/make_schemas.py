@@ -14,8 +14,8 @@ from dm2.scripts import options
 def schemas() -> dict[str, dict[str, Any]]:
     """The schemas by file name, made from the settings classes."""
     from dm2.settings.base import Settings
+    from dm2.settings.demonstrations import DemonstrationSettings
     from dm2.settings.files import AlgorithmsFile, ExperimentsFile, Scale
-    from dm2.settings.matrix import DemonstrationSettings
     from dm2.settings.run import RunSettings
 
     models: dict[str, type[Settings]] = {

@@ -26,7 +26,7 @@ def main(
     import torch
 
     from dm2.play.sampling import experts_of, greedy_play, n_episodes, sampled_play
-    from dm2.settings.matrix import DemonstrationSettings
+    from dm2.settings.demonstrations import DemonstrationSettings
     from dm2.training.progress import ProgressReport
 
     wanted = DemonstrationSettings.from_yaml(settings)

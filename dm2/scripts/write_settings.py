@@ -25,7 +25,7 @@ def main(
 ) -> None:
     """Write settings given as JSON to a YAML file, every default spelled out."""
     from dm2.settings.base import Settings
-    from dm2.settings.matrix import DemonstrationSettings
+    from dm2.settings.demonstrations import DemonstrationSettings
     from dm2.settings.run import RunSettings
 
     model: type[Settings] = RunSettings if kind is Kind.RUN else DemonstrationSettings

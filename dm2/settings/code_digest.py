@@ -4,7 +4,8 @@ It is the same under every version of Python, so that another one trains nothing
 
 Snakemake watches a rule's command and not what the command imports. Each rule therefore carries the digest of its
 script and of all modules of this package that the script imports, directly or through others, and of the data files
-beside them. Settings do not count: their effect stands in the settings files, which are inputs of the rules.
+beside them. Settings do not count: their effect stands in the settings files, which are inputs of the rules. Nor does
+what shows progress.
 """
 
 from __future__ import annotations
@@ -18,8 +19,12 @@ from pathlib import Path
 from dm2.core.imports import imported, is_package, source, syntax_tree
 from dm2.settings.base import read_yaml
 
-SETTLED_ELSEWHERE = ("dm2", "dm2.settings.base", "dm2.settings.learners", "dm2.settings.run")
-"""Modules that never count: the version, and the settings classes."""
+NEVER_COUNTED = (
+    "dm2",
+    *("dm2.settings.base", "dm2.settings.demonstrations", "dm2.settings.learners", "dm2.settings.run"),
+    *("dm2.training.event_files", "dm2.training.progress"),
+)
+"""The version; the settings classes, since their effect stands in the settings files; what shows a training alone."""
 DIGEST_CHARACTERS = 16
 
 
@@ -37,10 +42,14 @@ def code_digest(*names: str, leave_out: Collection[str] = ()) -> str:
         ModuleNotFoundError: the package has no such module.
     """
     digest = hashlib.sha256(f"{names}\n".encode())
-    modules = [name.partition(":")[0] for name in names]
-    for name in sorted(imported(modules, {*leave_out, *SETTLED_ELSEWHERE})):
+    for name in sorted(counted_modules(*names, leave_out=leave_out)):
         digest.update(f"{name}\n{_module_digest(name)}\n".encode())
     return digest.hexdigest()[:DIGEST_CHARACTERS]
+
+
+def counted_modules(*names: str, leave_out: Collection[str] = ()) -> set[str]:
+    """The modules that `code_digest` of the same arguments is made of."""
+    return imported([name.partition(":")[0] for name in names], {*leave_out, *NEVER_COUNTED})
 
 
 @cache

@@ -13,11 +13,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from pydantic import model_validator
-
-from dm2.settings.base import Count, Name, Settings, SettingsError, read_yaml
+from dm2.settings.base import SettingsError, read_yaml
+from dm2.settings.demonstrations import DemonstrationSettings
 from dm2.settings.files import (
     AlgorithmsFile,
     Condition,
@@ -35,7 +34,7 @@ from dm2.settings.files import (
     scale_names,
 )
 from dm2.settings.maps import MAPS_FILE
-from dm2.settings.run import ALGORITHMS, BACKENDS, SCRIPTED_POLICIES, DemonstrationSource, RunSettings
+from dm2.settings.run import ALGORITHMS, BACKENDS, SCRIPTED_POLICIES, RunSettings
 
 BLOCKS = tuple(name for name in RunSettings.blocks() if RunSettings.model_fields[name].default is None)
 """Blocks that only some runs have."""
@@ -56,38 +55,6 @@ class Run:
     def directory(self, scale: str) -> str:
         """Where the run's files are, relative to the working directory."""
         return f"results/{scale}/runs/{self.map_name}/{self.condition}/seed-{self.seed}"
-
-
-class DemonstrationSettings(Settings):
-    """What one demonstration archive is sampled from."""
-
-    scale: Name
-    """Scale of the expert's runs."""
-    map_name: Name
-    """Map of the expert's runs."""
-    backend: Name = "simulator"
-    """Engine that a policy that nobody trains plays on; trained experts play on that of their runs."""
-    source: DemonstrationSource
-    """Expert, checkpoint and noise."""
-    greedy_episodes: Count = 1000
-    """Episodes of greedy play by which the experts' win rate is told, beside that of the demonstrations."""
-
-    @model_validator(mode="after")
-    def _experts_are_named_or_chosen(self) -> Self:
-        if not self.source.expert_seeds and not self.source.is_chosen:
-            raise ValueError("source.expert_seeds: found none for experts that no rule chooses, expected one per team")
-        return self
-
-    @property
-    def name(self) -> str:
-        """File name of the archive, without suffix; it tells every key of the source."""
-        source = self.source
-        parts = [source.expert, f"{source.checkpoint_percent:03d}", f"episodes-{source.episodes}"]
-        parts += [f"seed-{'-'.join(map(str, source.expert_seeds))}"] if source.expert_seeds else []
-        parts += [f"epsilon-{source.epsilon:g}"] if source.epsilon else []
-        parts += [] if source.concurrent else ["nonconcurrent"]
-        parts += [] if source.joint else ["independent"]
-        return "_".join(parts)
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,8 @@ from dm2.play.demonstrations import AgentDemonstrations, Demonstrations
 from dm2.play.experts import ExpertChoice
 from dm2.scripts import keep_expert
 from dm2.settings.base import SettingsError
+from dm2.settings.demonstrations import DemonstrationSettings
 from dm2.settings.learners import DiscriminatorSettings, IPPOSettings
-from dm2.settings.matrix import DemonstrationSettings
 from dm2.settings.run import DemonstrationSource, RunSettings
 
 SOURCE = DemonstrationSource(expert="ippo", episodes=2, checkpoint_percent=50)

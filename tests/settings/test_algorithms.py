@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from dm2.core.imports import imported
 from dm2.settings import algorithms
 from dm2.settings.algorithms import learner_name, load, run_digest
-from dm2.settings.code_digest import SETTLED_ELSEWHERE
+from dm2.settings.code_digest import counted_modules
 from dm2.settings.matrix import Matrix, Run
 from dm2.settings.run import ALGORITHMS, RunSettings
 
@@ -27,6 +26,12 @@ OWN = {
 LEARNERS = {f"dm2.learners.{name}" for modules in OWN.values() for name in modules}
 
 
+def plans_or_shows(module: str) -> bool:
+    """Whether it is of no account for what runs and their experts are."""
+    shows = module.startswith("dm2.analysis") or module in ("dm2.training.event_files", "dm2.training.progress")
+    return shows or module in ("dm2.settings.files", "dm2.settings.matrix")
+
+
 def settings_of(condition: str, **changes: object) -> RunSettings:
     return MATRIX.settings(Run("5m_vs_6m", condition, 112358)).model_copy(update=changes)
 
@@ -34,11 +39,7 @@ def settings_of(condition: str, **changes: object) -> RunSettings:
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `run_digest` return the modules that it counts instead of their digest."""
-
-    def modules(*names: str, leave_out: list[str]) -> set[str]:
-        return imported([name.partition(":")[0] for name in names], {*leave_out, *SETTLED_ELSEWHERE})
-
-    monkeypatch.setattr(algorithms, "code_digest", modules)
+    monkeypatch.setattr(algorithms, "code_digest", counted_modules)
 
 
 @pytest.mark.usefixtures("counted")
@@ -51,13 +52,12 @@ def test_a_run_depends_on_its_own_learner_and_on_no_other(condition: str) -> Non
 
 
 @pytest.mark.usefixtures("counted")
-def test_a_run_depends_on_its_engine_and_not_on_matrix_or_event_files() -> None:
-    here, there = (
-        set(run_digest("dm2.training.run", settings_of("ippo", backend=one))) for one in ("simulator", "starcraft2")
-    )
+@pytest.mark.parametrize("stage", ["dm2.scripts.train", "dm2.training.run", "dm2.scripts.sample_demonstrations"])
+def test_a_run_and_its_demonstrations_depend_on_their_engine_and_on_nothing_that_plans_or_shows(stage: str) -> None:
+    here, there = (set(run_digest(stage, settings_of("ippo", backend=one))) for one in ("simulator", "starcraft2"))
     assert {"dm2.play.rollout", "dm2.battle.kernel"} <= here
-    assert not {"dm2.settings.matrix", "dm2.training.event_files"} & here
     assert there - here >= {"dm2.backends.starcraft2"}
+    assert {module for module in here if plans_or_shows(module)} == set()
 
 
 def test_a_run_depends_on_the_function_that_its_algorithm_names(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
     monkeypatch.setattr(imports, "PACKAGE", root)
-    monkeypatch.setattr(subject, "SETTLED_ELSEWHERE", ("pkg",))
+    monkeypatch.setattr(subject, "NEVER_COUNTED", ("pkg",))
     forget()
     yield root
     monkeypatch.undo()

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from dm2.settings.base import Settings, SettingsError, read_yaml
+from dm2.settings.demonstrations import DemonstrationSettings
 from dm2.settings.files import ExperimentsFile, Scale
 from dm2.settings.learners import QMIXSettings, QuirkSettings, SelfImitationSettings
 from dm2.settings.maps import MapData, UnitData
-from dm2.settings.matrix import DemonstrationSettings
 from dm2.settings.run import ALGORITHMS, DemonstrationSource, RunSettings
 
 MATCHING = {"reward": "mixed", "discriminator": {}, "demonstrations": {"expert": "ippo"}}
