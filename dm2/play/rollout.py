@@ -276,8 +276,8 @@ def _collect_wave(
 
 
 def _agent_major(array: np.ndarray) -> Tensor:
-    """[B, A, ...] to [A, B, ...]."""
-    return torch.from_numpy(np.ascontiguousarray(array.swapaxes(0, 1)))
+    """[B, A, ...] to [A, B, ...], never a view: the env writes over its arrays."""
+    return torch.from_numpy(array.swapaxes(0, 1).copy())
 
 
 def _extra_names(result: ActResult) -> dict[str, Tensor]:

@@ -127,11 +127,14 @@ def test_number_of_episodes_must_fill_the_battles():
         collect(FakeEnv(4), Echo(), np.arange(3), np.random.default_rng(0))
 
 
-def test_more_episodes_than_battles_are_played_in_waves():
-    env, numbers, generator = FakeEnv(2), np.arange(10, 16), np.random.default_rng(1)
+@pytest.mark.parametrize("n_battles", [1, 2])
+def test_more_episodes_than_battles_are_played_in_waves(n_battles):
+    env, numbers, generator = FakeEnv(n_battles), np.arange(10, 16), np.random.default_rng(1)
     options = {"keep_state": True, "act_at_end": True}
     waves = collect(env, Echo(), numbers, np.random.default_rng(1), **options)
-    parts = [collect(env, Echo(), numbers[n : n + 2], generator, **options) for n in (0, 2, 4)]
+    parts = [
+        collect(FakeEnv(n_battles), Echo(), wave, generator, **options) for wave in np.split(numbers, 6 // n_battles)
+    ]
     assert waves.n_episodes == 6
     assert waves.rows == sum(part.rows for part in parts)
     for name, axis in {
@@ -140,6 +143,7 @@ def test_more_episodes_than_battles_are_played_in_waves():
         "actions": 1,
         "reward": 0,
         "final_obs": 1,
+        "final_avail_actions": 1,
         "final_actions": 1,
         "state": 0,
         "final_state": 0,
