@@ -108,12 +108,12 @@ def policy_from_state(
     epsilon: float = 0.0,
     greedy: bool = False,
 ) -> Policy:
-    """Rebuild a policy to play with; it records nothing.
+    """Rebuild a policy to play with; with the critics that IPPO's tensors may hold it also records what they expect.
 
     Args:
         spec: sizes of the map it is to play on.
         settings: of the run that trained it.
-        tensors: what the learner's `policy_state` returned.
+        tensors: what the learner's `policy_state` returned, its `judges_state` too or not.
         source: where the tensors come from (a file's name), for the error message.
         epsilon: share of random actions; QMIX only.
         greedy: always the best action; by default IPPO and R-MAPPO sample from their policy and QMIX acts by epsilon.
