@@ -133,11 +133,6 @@ class Replay:
     def __len__(self) -> int:
         return sum(block.n_episodes for block in self._blocks) - self._evicted
 
-    @property
-    def rows(self) -> int:
-        """Env steps held in memory, those of evicted episodes in the oldest block included."""
-        return sum(block.rows for block in self._blocks)
-
     def add(self, episodes: Episodes) -> None:
         """Store episodes, the oldest ones give way.
 
