@@ -190,7 +190,7 @@ def test_python_runs(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     for block in blocks(PAGES[name], "python"):
         exec(compile(block, name, "exec"), {})
     if name == "README.md":
-        assert "Evaluation(n_episodes=64, win_rate=0." in capsys.readouterr().out
+        assert "Evaluation(n_episodes=64, win_rate=1.0" in capsys.readouterr().out
 
 
 GITIGNORED = r"dm2/__pycache__|results/\w+/(runs|demonstrations|logs|battles|report\.html)|(results|figures)/smoke"

@@ -45,8 +45,7 @@ def effort(records: Iterable[dict[str, Any]]) -> pd.DataFrame:
     """What was computed: a row per map and condition.
 
     Returns:
-        map_name, condition, runs, env_steps (of all of them), core_hours (of a run's wall time times its threads) and
-        env_steps_per_second (the median).
+        map_name, condition, runs, env_steps (of all of them), core_hours (of a run's wall time times its threads).
     """
     rows = pd.DataFrame(
         [
@@ -55,7 +54,6 @@ def effort(records: Iterable[dict[str, Any]]) -> pd.DataFrame:
                 "condition": record["settings"]["condition"],
                 "env_steps": record["env_steps"],
                 "core_hours": record["wall_seconds"] * record["threads"] / SECONDS_PER_HOUR,
-                "env_steps_per_second": record["env_steps_per_second"],
             }
             for record in records
         ]
@@ -66,7 +64,6 @@ def effort(records: Iterable[dict[str, Any]]) -> pd.DataFrame:
             runs=("env_steps", "size"),
             env_steps=("env_steps", "sum"),
             core_hours=("core_hours", "sum"),
-            env_steps_per_second=("env_steps_per_second", "median"),
         )
         .reset_index()
     )

@@ -265,9 +265,9 @@ def _battles(results: Path) -> str:
 
 def _cost(records: list[dict[str, Any]]) -> str:
     table = effort(records)
-    formats = {"core_hours": ".1f", "env_steps_per_second": ",.0f"}
     return (
-        f"## What it cost\n\n{table['core_hours'].sum():.1f} core hours on {hardware(records)}; one run, one thread.\n"
-        "The record of each run (settings, versions, hashes) is a line of `records.jsonl` beside the tables.\n\n"
-        + markdown_table(table, formats)
+        f"## What it cost\n\n{table['core_hours'].sum():.1f} core hours on {hardware(records)}; one run, one thread,\n"
+        "beside other work: an idle core takes fewer (`benchmarks/README.md`). The record of each run (settings,\n"
+        "versions, hashes) is a line of `records.jsonl` beside the tables.\n\n"
+        + markdown_table(table, {"core_hours": ".1f"})
     )

@@ -10,7 +10,7 @@ from dm2.analysis.tables import ResultsError
 from dm2.core.files import StorageError
 
 
-def record(condition: str, wall_seconds: float, speed: float) -> dict[str, object]:
+def record(condition: str, wall_seconds: float) -> dict[str, object]:
     return {
         "settings": {"map_name": "3m", "condition": condition},
         "backend": "simulator 7",
@@ -18,12 +18,11 @@ def record(condition: str, wall_seconds: float, speed: float) -> dict[str, objec
         "products": "torch",
         "env_steps": 1_000,
         "wall_seconds": wall_seconds,
-        "env_steps_per_second": speed,
         "threads": 1,
     }
 
 
-RECORDS = [record("ippo", 3600.0, 10.0), record("ippo", 1800.0, 30.0), record("qmix", 900.0, 5.0)]
+RECORDS = [record("ippo", 3600.0), record("ippo", 1800.0), record("qmix", 900.0)]
 
 
 def test_records_read_back_whole_and_in_order(tmp_path: Path) -> None:
@@ -49,7 +48,7 @@ def test_what_is_no_record_is_refused(tmp_path: Path, content: str) -> None:
 def test_effort_adds_up_per_condition() -> None:
     table = effort(RECORDS)
     assert list(table.itertuples(index=False, name=None)) == [
-        ("3m", "ippo", 2, 2000, 1.5, 20.0),
-        ("3m", "qmix", 1, 1000, 0.25, 5.0),
+        ("3m", "ippo", 2, 2000, 1.5),
+        ("3m", "qmix", 1, 1000, 0.25),
     ]
     assert hardware(RECORDS) == "AMD EPYC, matrix products by torch"

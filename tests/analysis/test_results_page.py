@@ -26,7 +26,6 @@ RECORD = {
     "products": "torch",
     "env_steps": 1_000,
     "wall_seconds": 5400.0,
-    "env_steps_per_second": 10.0,
     "threads": 1,
 }
 
