@@ -13,7 +13,8 @@ def whole_actions(actions: object, n_axes: int) -> np.ndarray:
         n_axes: axes that the result shall have.
 
     Returns:
-        int64; whether its shape and numbers are right is for the battle to say.
+        int64, a copy, as clients write the next actions over the last ones; whether its shape and numbers are right is
+        for the battle to say.
 
     Raises:
         ValueError: they are no numbers, no array, or would lose something as integers.
@@ -21,14 +22,10 @@ def whole_actions(actions: object, n_axes: int) -> np.ndarray:
     found = _array(actions)
     if found.ndim == n_axes + 1 and found.shape[-1] == 1:
         found = found[..., 0]
-    if found.dtype == np.int64:
-        return found
-    if (
-        found.dtype.kind in "iuf"
-        and np.isfinite(found).all()
-        and np.array_equal(whole := found.astype(np.int64), found)
-    ):
-        return whole
+    if found.dtype.kind in "iuf" and np.isfinite(found).all():
+        whole = found.astype(np.int64)
+        if np.array_equal(whole, found):
+            return whole
     raise ValueError(f"actions: found {found.dtype} {found.tolist()!r}, expected whole numbers")
 
 

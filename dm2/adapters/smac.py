@@ -53,6 +53,7 @@ from dm2.battle.rules_of_smac import (
     FeatureSizes,
 )
 from dm2.battle.scenario import map_data
+from dm2.core.checks import check_shape
 
 Info = dict[str, int | bool]
 
@@ -347,7 +348,7 @@ class StarCraft2Env(MultiAgentEnv):
 
         Args:
             actions: one per agent: an array, a tensor or a sequence of whole numbers, [n_agents] or [n_agents, 1]. With
-                heuristic_ai the actions chosen are written there.
+                heuristic_ai any will do, and those chosen are written there.
 
         Returns:
             reward: shared by all agents.
@@ -356,18 +357,19 @@ class StarCraft2Env(MultiAgentEnv):
                 limit ended the battle.
 
         Raises:
-            ValueError: a wrong number of actions, one that is no whole number, or one that is not available.
+            ValueError: a wrong number of actions, one that is no whole number, one that is not available (with
+                heuristic_ai: that there is not), or with heuristic_ai a sequence that cannot be written to; nothing
+                was played.
             RuntimeError: no battle is running.
         """
-        chosen = whole_actions(actions, 1)[None]
-        env = self._env
+        given, env = whole_actions(actions, 1), self._env
         if self.heuristic_ai:
-            given, chosen = chosen, self._play_heuristic(actions)
+            played = self._play_heuristic(given, actions)
         else:
-            given = chosen
-            env.step(chosen)
-        self._battles.actions.append(chosen[0])
-        self.last_action = self._one_hot[given[0]]
+            played = given
+            env.step(given[None])
+        self._battles.actions.append(played)
+        self.last_action = self._one_hot[given]
         self._previous_frame, self._frame = self._frame, Frame.of(env.battles, self._frame)
         self._episode_steps += 1
         terminated, timeout, won = not env.active[0], bool(env.truncated[0]), bool(env.battle_won[0])
@@ -413,16 +415,24 @@ class StarCraft2Env(MultiAgentEnv):
 
     # --- the heuristic ---------------------------------------------------------------------------------------------
 
-    def _play_heuristic(self, actions: Any) -> np.ndarray:
-        """One step of the heuristic, whose actions, int64 [1, n_agents], are written over those given."""
+    def _play_heuristic(self, given: np.ndarray, actions: Any) -> np.ndarray:
+        """One step of the heuristic, whose actions, int64 [n_agents], are written over those given."""
+        check_shape("actions", given, (self.n_agents,))
         if not self._env.active[0]:
             raise RuntimeError("every battle has ended: call reset() before step()")
+        if not 0 <= given.min() <= given.max() < self.n_actions:
+            raise ValueError(f"actions: found {given.tolist()}, expected numbers from 0 to {self.n_actions - 1}")
+        if not hasattr(actions, "__setitem__"):
+            raise ValueError(
+                f"actions: found {type(actions).__name__}, expected an array or a list, to which heuristic_ai writes"
+                " what it has chosen"
+            )
         chosen = [self._heuristic_action(agent) for agent in range(self.n_agents)]
         for agent, action in enumerate(chosen):
             actions[agent] = action
-        played = np.array([chosen], dtype=np.int64)
+        played = np.array(chosen)
         self._recordable &= bool(self._env.avail_actions[0, range(self.n_agents), chosen].all())
-        self._env.play(played)
+        self._env.play(played[None])
         return played
 
     def _heuristic_action(self, agent: int) -> int:

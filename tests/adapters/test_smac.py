@@ -603,6 +603,48 @@ def test_other_actions_are_refused(actions: object) -> None:
         env.step(actions)
 
 
+def test_a_client_may_write_the_next_actions_over_the_last_ones(tmp_path: Path) -> None:
+    env, other = (StarCraft2Env("3m", seed=4, replay_dir=str(tmp_path)) for _ in range(2))
+    env.reset()
+    other.reset()
+    buffer, terminated = np.zeros(3, dtype=np.int64), False
+    while not terminated:
+        masks = np.array(env.get_avail_actions())
+        buffer[:] = (masks * (1 + 4 * (np.arange(9) >= 6) + 2 * (np.arange(9) == 4))).argmax(axis=1)
+        _, terminated, _ = env.step(buffer)
+        other.step(buffer.tolist())
+    buffer[:] = 1
+    assert env.save_replay().read_text() == other.save_replay().read_text()
+    assert np.array_equal(env.reset()[1], other.reset()[1])
+
+
+@pytest.mark.parametrize("kind", [list, np.array, torch.tensor, lambda actions: np.array(actions)[:, None]])
+def test_the_heuristic_writes_over_the_actions_given_which_are_the_last_ones(kind: Callable[[list[int]], Any]) -> None:
+    env = StarCraft2Env("3m", seed=4, heuristic_ai=True)
+    env.reset()
+    actions = kind([1, 2, 3])
+    env.step(actions)
+    assert env.last_action.argmax(axis=1).tolist() == [1, 2, 3]
+    assert np.asarray(actions).ravel().tolist() == env._battles.actions[0].tolist() == [8, 8, 8]
+
+
+@pytest.mark.parametrize(
+    ("actions", "message"),
+    [
+        ((1, 1, 4), r"found tuple, expected an array or a list"),
+        ([1, 1], r"found shape \[2\], expected \[3\]"),
+        ([1, 1, 9], r"found \[1, 1, 9\], expected numbers from 0 to 8"),
+        ([1, 1, -1], r"found \[1, 1, -1\], expected numbers from 0 to 8"),
+    ],
+)
+def test_the_heuristic_refuses_what_are_no_actions_before_it_plays(actions: Any, message: str) -> None:
+    env = StarCraft2Env("3m", seed=4, heuristic_ai=True)
+    state = env.reset()[1]
+    with pytest.raises(ValueError, match=f"actions: {message}"):
+        env.step(actions)
+    assert np.array_equal(env.get_state(), state) and env.heuristic_targets == [None] * 3
+
+
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
 def test_a_copy_goes_on_alike_and_apart(copied: Callable[[StarCraft2Env], StarCraft2Env]) -> None:
     env = StarCraft2Env("2s3z", seed=4)
