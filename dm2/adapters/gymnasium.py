@@ -32,7 +32,6 @@ from gymnasium.vector.utils import batch_space
 
 from dm2.adapters.actions import whole_actions
 from dm2.battle.env import BattleEnv
-from dm2.battle.rules_of_smac import MOVE_FEATURES, VISIBLE, FeatureSizes
 from dm2.settings.maps import map_data
 
 Observation = dict[str, np.ndarray]
@@ -171,26 +170,17 @@ class BattleVectorEnv(gymnasium.vector.VectorEnv[Observation, np.ndarray, np.nda
     def _finals(self, ended: np.ndarray) -> dict[str, Any]:
         """The last observations of the battles that ended, an object array, and their infos, both as in Gymnasium."""
         final = np.full(self.num_envs, None, dtype=object)
-        last = self._env.final_obs[ended]
-        for battle, obs, mask in zip(np.flatnonzero(ended), last, self._masks_told_by(last), strict=True):
-            final[battle] = {"observation": obs, "action_mask": mask}
+        for battle in np.flatnonzero(ended):
+            final[battle] = {
+                "observation": self._env.final_obs[battle].copy(),
+                "action_mask": self._env.final_avail_actions[battle].astype(np.int8),
+            }
         return {
             "final_obs": final,
             "_final_obs": ended.copy(),
             "final_info": self._infos(ended),
             "_final_info": ended.copy(),
         }
-
-    def _masks_told_by(self, obs: np.ndarray) -> np.ndarray:
-        """Available actions as observations [k, A, obs_size] themselves tell them, int8 [k, A, n_actions].
-
-        An observation begins with the four moves; each enemy's numbers begin with whether it can be attacked.
-        """
-        sizes = FeatureSizes.of(self._env.world.rules[0])
-        end = MOVE_FEATURES + self._env.spec.n_enemies * sizes.enemy
-        alive = obs.any(axis=-1, keepdims=True)
-        attacks = obs[..., MOVE_FEATURES + VISIBLE : end : sizes.enemy]
-        return np.concatenate([~alive, alive, obs[..., :MOVE_FEATURES], attacks], axis=-1).astype(np.int8)
 
 
 for _map_name in map_data().maps:

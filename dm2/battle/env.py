@@ -50,7 +50,7 @@ class BattleEnv:
 
     With `autoreset`, a battle that ends starts its next one within the same step: reward, battle_won, terminated,
     truncated and the counts of the dead tell of the one that ended; obs, state and avail_actions are those of the new
-    one, and the ended one's last observations are in final_obs and final_state.
+    one, and the ended one's last ones are in final_obs, final_state and final_avail_actions.
     """
 
     def __init__(
@@ -82,6 +82,7 @@ class BattleEnv:
         self.terminated, self.truncated = status["terminated"], status["truncated"]
         self.dead_allies, self.dead_enemies = status["dead_allies"], status["dead_enemies"]
         self.final_obs, self.final_state = self.battles.final_obs, self.battles.final_state
+        self.final_avail_actions = self.battles.final_avail_actions
         # Plain threads: a compiled step leaves the interpreter free, and OpenMP's threads stay torch's own.
         self._actions = np.zeros((self.n_battles, self.spec.n_agents), dtype=np.int64)
         self._board = kernel.new_board()

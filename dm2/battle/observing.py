@@ -175,5 +175,7 @@ def keep_last(b: Battles, e: int) -> None:
     for a in range(b.obs.shape[1]):
         for k in range(b.obs.shape[2]):
             b.final_obs[e, a, k] = b.obs[e, a, k]
+        for k in range(b.avail_actions.shape[2]):
+            b.final_avail_actions[e, a, k] = b.avail_actions[e, a, k]
     for k in range(b.state.shape[1]):
         b.final_state[e, k] = b.state[e, k]

@@ -211,8 +211,9 @@ class Battles(NamedTuple):
     obs: np.ndarray  # float32 [E, A, obs_size]
     state: np.ndarray  # float32 [E, state_size]
     avail_actions: np.ndarray  # bool [E, A, n_actions]
-    final_obs: np.ndarray  # as obs; of the battle that a restart ended
+    final_obs: np.ndarray  # as obs; of the battle that a restart ended, as the two after it
     final_state: np.ndarray
+    final_avail_actions: np.ndarray
 
 
 class Options(NamedTuple):
@@ -237,4 +238,5 @@ def allocate(world: World, n_battles: int, obs_size: int, state_size: int) -> Ba
         avail_actions=np.zeros((n_battles, n_agents, FIRST_ATTACK + n_units - n_agents), dtype=np.bool_),
         final_obs=np.zeros((n_battles, n_agents, obs_size), dtype=np.float32),
         final_state=np.zeros((n_battles, state_size), dtype=np.float32),
+        final_avail_actions=np.zeros((n_battles, n_agents, FIRST_ATTACK + n_units - n_agents), dtype=np.bool_),
     )

@@ -33,7 +33,7 @@ def test_shapes_are_the_spaces() -> None:
     assert env.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
 
 
-@pytest.mark.parametrize("map_name", ["3m", "2s3z"])
+@pytest.mark.parametrize("map_name", ["3m", "2s3z", "MMM"])
 def test_a_battle_that_ends_starts_anew_in_the_same_step(map_name: str) -> None:
     env, by_hand = BattleVectorEnv(map_name, 2), BattleEnv(map_name, 2, 1)
     observations, _ = env.reset(seed=1)
@@ -57,6 +57,19 @@ def test_a_battle_that_ends_starts_anew_in_the_same_step(map_name: str) -> None:
         else:
             assert final is None
             assert np.array_equal(observations["observation"][battle], by_hand.obs[battle])
+
+
+def test_the_final_mask_of_a_healer_names_its_patients() -> None:
+    env, by_hand = BattleVectorEnv("MMM", 2), BattleEnv("MMM", 2, 1)
+    env.reset(seed=1)
+    by_hand.reset()
+    for battles in (env._env.battles, by_hand.battles):
+        battles.status["steps"] = 149  # the next step is the last
+    by_hand.step(np.ones((2, 10), dtype=np.int64))
+    *_, infos = env.step(np.ones((2, 10), dtype=np.int64))
+    assert by_hand.avail_actions[:, 9, 6:].any() and not by_hand.active.any()
+    for battle in range(2):
+        assert np.array_equal(infos["final_obs"][battle]["action_mask"], by_hand.avail_actions[battle])
 
 
 def test_a_seed_gives_the_same_battles_and_the_next_reset_other_ones() -> None:
