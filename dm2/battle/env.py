@@ -101,16 +101,16 @@ class BattleEnv:
     def reset(self, episodes: np.ndarray | None = None) -> None:
         """Start every battle; battle e plays episode `episodes[e]` of the seed (by default 0..E-1)."""
         numbers = np.arange(self.n_battles) if episodes is None else np.asarray(episodes)
-        if numbers.shape != (self.n_battles,) or numbers.min() < 0:
-            raise ValueError(f"episodes: expected {self.n_battles} numbers >= 0, found {numbers!r}")
-        kernel.reset_battles(self.world, self.battles, self._options, numbers.astype(np.uint64))
+        self.reset_some(numbers, np.ones(self.n_battles, dtype=bool))
 
     def reset_some(self, episodes: np.ndarray, mask: np.ndarray) -> None:
         """Start the battles that the mask names, bool [E]; the others stay as they are."""
-        kept = Battles(*(buffer.copy() for buffer in self.battles))
-        self.reset(episodes)
-        for buffer, before in zip(self.battles, kept, strict=True):
-            buffer[~mask] = before[~mask]
+        if episodes.shape != (self.n_battles,) or episodes.min() < 0:
+            raise ValueError(f"episodes: expected {self.n_battles} numbers >= 0, found {episodes!r}")
+        if mask.shape != (self.n_battles,) or mask.dtype != bool:
+            raise ValueError(f"mask: found {mask.dtype} {mask.shape}, expected bool ({self.n_battles},)")
+        numbers, named = episodes.astype(np.uint64), mask.copy()  # other strides would be compiled for anew
+        kernel.reset_battles(self.world, self.battles, self._options, numbers, named)
 
     def step(self, actions: np.ndarray) -> None:
         """Play one environment step of every running battle.

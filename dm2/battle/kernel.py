@@ -249,9 +249,11 @@ def sleepers(board: np.ndarray, helpers: int) -> int:
 
 
 @entry
-def reset_battles(w: World, b: Battles, o: Options, episodes: np.ndarray) -> None:
-    """Start every battle; battle e plays episode `episodes[e]`, uint64 [E]."""
+def reset_battles(w: World, b: Battles, o: Options, episodes: np.ndarray, mask: np.ndarray) -> None:
+    """Start the battles that the mask names, bool [E]; battle e plays episode `episodes[e]`, uint64 [E]."""
     for e in range(episodes.shape[0]):
+        if not mask[e]:
+            continue
         status = b.status[e]
         status.episode = episodes[e]
         status.restarts = np.uint64(0)

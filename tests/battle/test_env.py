@@ -104,6 +104,29 @@ def test_autoreset_starts_the_next_battle_and_keeps_the_last_observation() -> No
     assert env.final_state[ended].any()
 
 
+def test_some_battles_start_as_all_would_and_the_others_stay() -> None:
+    env, fresh = BattleEnv("2s3z", 8, 3), BattleEnv("2s3z", 8, 3)
+    env.reset()
+    generator = np.random.default_rng(0)
+    while env.active.sum() > 6:
+        env.step(random_actions(env, generator))
+    episodes, mask = np.arange(8) + 8, ~env.active
+    kept = [buffer[~mask] for buffer in env.battles]
+    fresh.reset(episodes)
+    env.reset_some(episodes, mask)
+    assert env.active.all()
+    assert all(np.array_equal(buffer[~mask], before) for buffer, before in zip(env.battles, kept, strict=True))
+    for name in ("x", "y", "status", "last_actions", "obs", "state", "avail_actions"):
+        assert np.array_equal(getattr(env.battles, name)[mask], getattr(fresh.battles, name)[mask]), name
+
+
+def test_a_mask_of_another_shape_or_type_is_refused() -> None:
+    env = BattleEnv("3m", 4, 0)
+    for mask in (np.ones(3, dtype=bool), np.ones(4)):
+        with pytest.raises(ValueError, match=r"mask: found (bool|float64) \(.,\), expected bool \(4,\)"):
+            env.reset_some(np.arange(4), mask)
+
+
 def test_an_unavailable_action_names_battle_agent_and_choices() -> None:
     env = BattleEnv("3m", 4, 0)
     env.reset()

@@ -60,7 +60,8 @@ class Match:
 
     def _start_battle(self) -> None:
         number = self.sequence.begin_next()
-        kernel.reset_battles(self.world, self._battles, self._options, np.array([number], dtype=np.uint64))
+        numbers, all_battles = np.array([number], dtype=np.uint64), np.ones(1, dtype=bool)
+        kernel.reset_battles(self.world, self._battles, self._options, numbers, all_battles)
         self._loop = 0  # of the battle
         self._first_tag = (self.sequence.started - 1) * len(self.types.names) + 1
         self._forget_orders()
