@@ -2,9 +2,12 @@
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from support import fake_installation
 
+from dm2.backends.starcraft2 import starcraft2_spec
 from dm2.core.errors import UserError
 from dm2.nets import products
 
@@ -25,6 +28,18 @@ def each_library(request: pytest.FixtureRequest) -> Iterator[None]:
             yield
     except UserError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A complete fake installation; gives the folder of its packages, where its files `faults` and `pids` are."""
+    monkeypatch.setenv("SC2PATH", str(fake_installation.install_game(tmp_path)))
+    folder = fake_installation.install_packages(tmp_path)
+    monkeypatch.syspath_prepend(str(folder))
+    starcraft2_spec.cache_clear()
+    yield folder
+    starcraft2_spec.cache_clear()
+    fake_installation.forget_packages()
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -22,6 +22,7 @@ from pettingzoo import ParallelEnv
 
 from dm2.adapters.actions import whole_actions
 from dm2.backends.make_env import make_env
+from dm2.backends.starcraft2 import StarCraft2Battles
 from dm2.battle.env import BattleEnv
 
 RENDER_MODES = ["rgb_array"]
@@ -185,7 +186,10 @@ class BattleParallelEnv(ParallelEnv[str, Observation, int]):
         return draw_moment(self._env)
 
     def close(self) -> None:
-        """Nothing to close: no process runs beside this one."""
+        """End the game of backend starcraft2; beside the simulator no process runs."""
+        self.agents = []
+        if isinstance(self._env, StarCraft2Battles):
+            self._env.close()
 
 
 parallel_env = BattleParallelEnv

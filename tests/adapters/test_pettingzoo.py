@@ -4,10 +4,12 @@ import copy
 import pickle
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from support.fake_installation import is_running, processes, wait_until_gone
 
 pytest.importorskip("pettingzoo")
 from pettingzoo.test import parallel_api_test, parallel_seed_test
@@ -142,3 +144,22 @@ def test_actions_of_any_whole_kind_are_taken(kind: Callable[[int], object]) -> N
     env.step({agent: kind(1) for agent in env.agents})
     with pytest.raises(ValueError, match="expected whole numbers"):
         env.step(dict.fromkeys(env.agents, 1.5))
+
+
+def test_close_ends_the_games_of_starcraft_too(packages: Path) -> None:
+    env = parallel_env("3m", backend="starcraft2", seed=1)
+    env.reset()
+    games = processes(packages)
+    assert len(games) == 2 and all(map(is_running, games))
+    env.close()
+    wait_until_gone(games, 5)
+    with pytest.raises(RuntimeError, match="call reset"):
+        env.step(dict.fromkeys(env.possible_agents, 1))
+
+
+def test_close_of_the_simulator_leaves_it_as_it_is() -> None:
+    env = parallel_env("3m", seed=1)
+    env.reset()
+    env.close()
+    env.close()
+    assert env.reset()[0].keys() == set(env.possible_agents)

@@ -5,11 +5,11 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support.fake_installation import is_running, processes, wait_until_gone
 
 from dm2.backends.make_env import env_spec, make_env
 from dm2.backends.starcraft2 import MAX_FAILURES, StarCraft2Battles
@@ -34,24 +34,6 @@ def team(env: StarCraft2Battles, first: int) -> np.ndarray:
     actions[:, 0] = first
     actions[env.avail_actions[:, :, 0]] = 0
     return actions
-
-
-def processes(packages: Path) -> list[int]:
-    return [int(number) for number in (packages / "pids").read_text().split()]
-
-
-def is_running(process: int) -> bool:
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def wait_until_gone(numbers: list[int], seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while any(map(is_running, numbers)) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert not any(map(is_running, numbers))
 
 
 def test_buffers_hold_what_smac_says(battles: StarCraft2Battles, packages: Path) -> None:

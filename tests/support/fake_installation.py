@@ -10,6 +10,7 @@ it is removed once it has gone wrong unless it says `always` too.
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 SMAC = """
@@ -113,6 +114,27 @@ def install_packages(root: Path) -> Path:
     metadata.parent.mkdir()
     metadata.write_text("Metadata-Version: 2.1\nName: protobuf\nVersion: 3.20.3\n")
     return packages
+
+
+def processes(packages: Path) -> list[int]:
+    """Workers and games that were started so far."""
+    return [int(number) for number in (packages / "pids").read_text().split()]
+
+
+def is_running(process: int) -> bool:
+    """Whether there is such a process, and no zombie."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_until_gone(numbers: list[int], seconds: float) -> None:
+    """Fail if one of the processes is there for longer."""
+    end = time.monotonic() + seconds
+    while any(map(is_running, numbers)) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not any(map(is_running, numbers))
 
 
 def install_automl_smac(packages: Path) -> None:
