@@ -27,7 +27,7 @@ def test_paper_scale_plans_the_matrix_with_shared_experts(tmp_path: Path) -> Non
     # the ladders of checkpoints and of episodes, the other maps, the demonstration ablations, 1,024 episodes per update
     assert jobs["sample_demonstrations"] == 2 * 11 + 2 * 5 + 3 * 2 + 2 * 3 + 2
     assert jobs["choose_expert"] == 2 * 5 + 1  # IPPO and QMIX on every map, IPPO with 1,024 episodes per update
-    assert jobs["draw_figure"] == 16
+    assert jobs["draw_figure"] == 17
     assert jobs["write_settings_of_run"] == jobs["train_without_demonstrations"] + jobs["train_from_demonstrations"]
 
 
