@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from dm2.analysis.claims import Contrast, Ladder, Measure, Side
 from dm2.analysis.few_seeds import Share
-from dm2.analysis.statistics import Floats, area_under_curve, final_value
+from dm2.analysis.statistics import Floats, area_under_curve
 from dm2.analysis.tables import ResultsError, SeedCurves, comparable_curves, paper_curve, seed_curves
 from dm2.analysis.verdicts import Pair, Rungs, Runs
+from dm2.play.curves import final_value
 
 NORMAL_SCORES = np.array([-1.163, -0.495, 0.0, 0.495, 1.163])
 """Expected order statistics of five standard normal numbers."""

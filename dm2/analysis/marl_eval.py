@@ -27,9 +27,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dm2.analysis.statistics import common_grid, final_value, on_grid
 from dm2.analysis.tables import ResultsError, engine_name
 from dm2.core.files import read_json
+from dm2.play.curves import common_grid, final_value, on_grid
 
 METRICS = {"win_rate": "win_rate", "return": "return_mean"}
 """Names in marl-eval, and the columns of the learning curves that they hold."""

@@ -1,4 +1,4 @@
-"""Statistics over seeds: curves on a common grid, aggregates, bootstrap intervals.
+"""Statistics over seeds: aggregates and bootstrap intervals.
 
 The aggregates are those of Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice":
 interquartile mean, probability of improvement, and percentile intervals from a bootstrap that resamples runs within
@@ -43,54 +43,6 @@ class Interval:
         return bool(np.all((self.low >= -tolerance) & (self.high <= tolerance)))
 
 
-def common_grid(env_steps: Sequence[NDArray[np.integer]], until: int | None = None) -> NDArray[np.int64]:
-    """Evenly spaced env steps that every run covers.
-
-    Runs are evaluated at the first step past each multiple of the evaluation interval, so their steps differ a little,
-    and runs may have different lengths: the grid spans their common part.
-
-    Args:
-        env_steps: evaluation steps of each run, increasing, each [evaluations of that run].
-        until: env step at which the grid ends at the latest.
-
-    Returns:
-        Grid of env steps, [points]; as many points as the run with the fewest evaluations has in the common part.
-
-    Raises:
-        ValueError: no run, or runs that have no stretch of training in common.
-    """
-    if not env_steps:
-        raise ValueError("found no run to put on a grid, expected at least one")
-    first = max(int(steps[0]) for steps in env_steps)
-    last = min([int(steps[-1]) for steps in env_steps] + ([] if until is None else [until]))
-    if last < first:
-        raise ValueError(f"found runs that begin at {first} and end at {last} env steps, expected a common part")
-    points = min(int(np.sum((steps >= first) & (steps <= last))) for steps in env_steps)
-    return np.rint(np.linspace(first, last, max(points, 2 if last > first else 1))).astype(np.int64)
-
-
-def on_grid(env_steps: NDArray[np.integer], values: Floats, grid: NDArray[np.integer]) -> Floats:
-    """Values at the grid's steps, linear between a run's evaluations.
-
-    Args:
-        env_steps: evaluation steps, increasing, [evaluations].
-        values: what was measured there, [evaluations].
-        grid: env steps within the run, [points].
-
-    Returns:
-        Values on the grid, [points].
-
-    Raises:
-        ValueError: the grid reaches outside the run.
-    """
-    if grid[0] < env_steps[0] or grid[-1] > env_steps[-1]:
-        raise ValueError(
-            f"found a grid of {grid[0]}..{grid[-1]} env steps for a run of {env_steps[0]}..{env_steps[-1]}, "
-            "expected one within the run (common_grid makes one)"
-        )
-    return np.interp(grid, env_steps, values)
-
-
 def mean_and_sd(values: Floats) -> tuple[Floats, Floats]:
     """Mean and sample standard deviation (n - 1) over seeds; the sd of one seed is nan.
 
@@ -127,20 +79,6 @@ def area_under_curve(env_steps: NDArray[np.integer], values: Floats, begin: floa
     if len(env_steps) == 1:
         return values[..., 0]
     return np.trapezoid(values, env_steps, axis=-1) / (env_steps[-1] - env_steps[0])
-
-
-def final_value(env_steps: NDArray[np.integer], values: Floats, share: float = 0.05) -> Floats:
-    """Mean of the evaluations in the last `share` of training.
-
-    Args:
-        env_steps: increasing steps, [points].
-        values: curves at those steps, [..., points].
-        share: share of the training length counted as its end, in (0, 1].
-
-    Returns:
-        Final value, [...]. A run with fewer than 1 / share evaluations ends with its last one alone.
-    """
-    return values[..., env_steps >= (1 - share) * env_steps[-1]].mean(axis=-1)
 
 
 def steps_to_threshold(env_steps: NDArray[np.integer], values: Floats, threshold: float = 0.5) -> float:

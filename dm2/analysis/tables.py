@@ -19,19 +19,17 @@ from dm2.analysis.csv_files import read_csv
 from dm2.analysis.statistics import (
     Floats,
     area_under_curve,
-    common_grid,
-    final_value,
     interquartile_mean,
     mean_and_sd,
-    on_grid,
     steps_to_threshold,
     stratified_bootstrap,
 )
 from dm2.core.errors import UserError
-from dm2.core.files import atomic_write, check_record, read_json, sha256_of_file
+from dm2.core.files import atomic_write, check_record
 from dm2.core.randomness import stream
+from dm2.core.run_directory import RunDirectory
+from dm2.play.curves import common_grid, final_value, on_grid
 from dm2.play.demonstrations import read_metadata
-from dm2.play.experts import Candidate, ExpertChoice, best_seed
 from dm2.settings.demonstrations import DemonstrationSettings
 from dm2.settings.run import RunSettings
 
@@ -100,10 +98,13 @@ def read_run(run_directory: Path) -> pd.DataFrame:
 
     Raises:
         ResultsError: a file is missing, the run ended early, or its numbers are impossible.
+        StorageError: the metrics are not as the run wrote them, where its record stands beside them.
     """
     settings = _settings(run_directory)
-    path = run_directory / "metrics.csv"
-    _check_digest(path, run_directory / "run.json")
+    run = RunDirectory(run_directory)
+    path = run.metrics
+    if path.exists() and run.record.exists():
+        run.check_metrics()
     metrics = read_table(path, EVALUATION)
     _check_metrics(metrics, path, settings.env_steps)
     for column in IDENTITY:
@@ -122,19 +123,6 @@ def _settings(run_directory: Path) -> RunSettings:
     if not path.is_file():
         raise ResultsError(f"{path}: not found, so {run_directory} is no run; the workflow's settings rule makes it")
     return RunSettings.from_yaml(path)
-
-
-def _check_digest(metrics: Path, record: Path) -> None:
-    """Refuse a table that is not the one its run wrote, where the run's record stands beside it."""
-    if not (metrics.exists() and record.exists()):
-        return
-    content = read_json(record)
-    check_record(record, content, sha256=dict)
-    if content["sha256"].get("metrics") != sha256_of_file(metrics):
-        raise ResultsError(
-            f"{metrics}: not as the run wrote it, by the checksum in {record.name} beside it;"
-            " restore it from a copy, or delete it and train again"
-        )
 
 
 def _check_metrics(metrics: pd.DataFrame, path: Path, env_steps: int) -> None:
@@ -335,29 +323,6 @@ def cut_short(summary: pd.DataFrame) -> list[str]:
         f"they share; the longest goes on for {row.env_steps_cut}"
         for row in cut.itertuples()
     ]
-
-
-def choose_expert(run_directories: Iterable[Path]) -> ExpertChoice:
-    """Choose the expert among finished runs of one condition on one map; see `dm2.play.experts`.
-
-    Raises:
-        ResultsError: no run, a run that `read_run` refuses, or runs of several maps or conditions.
-    """
-    curves = learning_curves(run_directories)
-    kinds = curves[["scale", "map_name", "condition"]].drop_duplicates()
-    if len(kinds) > 1:
-        found = ", ".join(f"{row.condition} on {row.map_name}" for row in kinds.itertuples())
-        raise ResultsError(f"found runs of {found}, expected one condition on one map; choose from them apart")
-    scale, map_name, condition = kinds.iloc[0]
-    runs = seed_curves(curves, map_name, condition)
-    finals = dict(zip(runs.seeds, final_value(runs.env_steps, runs.values).tolist(), strict=True))
-    return ExpertChoice(
-        scale=scale,
-        map_name=map_name,
-        condition=condition,
-        seed=best_seed(finals),
-        candidates=tuple(Candidate(seed=seed, final_win_rate=final) for seed, final in finals.items()),
-    )
 
 
 def demonstration_table(run_directories: Iterable[Path]) -> pd.DataFrame:

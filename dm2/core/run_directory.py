@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from dm2.core.files import PART_SUFFIX, StorageError
+from dm2.core.files import PART_SUFFIX, StorageError, check_record, read_json, sha256_of_file
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,20 @@ class RunDirectory:
     def policy_so_far(self, percent: int) -> Path:
         """The same policy while the run is unfinished."""
         return self.checkpoints / "policies" / f"{percent:03d}.safetensors"
+
+    def check_metrics(self) -> None:
+        """Compare the metrics with the checksum in the record.
+
+        Raises:
+            StorageError: they are not as the run wrote them, or one of the two cannot be read.
+        """
+        content = read_json(self.record)
+        check_record(self.record, content, sha256=dict)
+        if content["sha256"].get("metrics") != sha256_of_file(self.metrics):
+            raise StorageError(
+                f"{self.metrics}: not as the run wrote it, by the checksum in {self.record.name} beside it;"
+                " restore it from a copy, or delete it and train again"
+            )
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

@@ -15,7 +15,7 @@ def main(
     output: options.Output,
 ) -> None:
     """Name the run that wins most in the end, and what all candidates win."""
-    from dm2.analysis.tables import choose_expert
+    from dm2.play.experts import choose_expert
 
     choose_expert(run_directories).to_yaml(output)
 

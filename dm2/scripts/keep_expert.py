@@ -16,9 +16,9 @@ def main(
     output: options.Output,
 ) -> None:
     """Copy the policy of the run that choose-expert names."""
-    from dm2.analysis.tables import choose_expert
     from dm2.core.files import copy_file
     from dm2.core.run_directory import RunDirectory
+    from dm2.play.experts import choose_expert
     from dm2.settings.run import RunSettings
 
     seed = choose_expert(run_directories).seed

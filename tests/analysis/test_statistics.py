@@ -8,11 +8,8 @@ from hypothesis import strategies as st
 from dm2.analysis.statistics import (
     Interval,
     area_under_curve,
-    common_grid,
-    final_value,
     interquartile_mean,
     mean_and_sd,
-    on_grid,
     probability_of_improvement,
     steps_to_threshold,
     stratified_bootstrap,
@@ -24,35 +21,6 @@ def mean_of(strata: Sequence[np.ndarray]) -> np.ndarray:
     """Mean over the runs of the only stratum."""
     (runs,) = strata
     return runs.mean(axis=1)
-
-
-def test_common_grid_spans_the_part_that_all_runs_share() -> None:
-    grid = common_grid([np.array([0, 100, 200, 300, 400]), np.array([0, 110, 205, 320])])
-    assert grid.tolist() == [0, 107, 213, 320]
-
-
-def test_common_grid_ends_where_it_is_told_to() -> None:
-    assert common_grid([np.array([0, 100, 200, 300, 400])], until=200).tolist() == [0, 100, 200]
-
-
-def test_common_grid_of_one_shared_step_has_one_point() -> None:
-    assert common_grid([np.array([0, 100]), np.array([100, 200])]).tolist() == [100]
-
-
-def test_common_grid_keeps_both_ends_when_a_run_has_one_evaluation_between() -> None:
-    assert common_grid([np.array([0, 300]), np.array([0, 50, 200])]).tolist() == [0, 200]
-
-
-def test_common_grid_refuses_runs_without_a_common_part() -> None:
-    with pytest.raises(ValueError, match="begin at 500 and end at 400"):
-        common_grid([np.array([0, 400]), np.array([500, 900])])
-
-
-def test_on_grid_is_linear_between_evaluations_and_never_reaches_outside() -> None:
-    steps, values = np.array([0, 100, 200]), np.array([0.0, 1.0, 0.5])
-    assert on_grid(steps, values, np.array([50, 100, 150])).tolist() == [0.5, 1.0, 0.75]
-    with pytest.raises(ValueError, match=r"grid of 50\.\.250"):
-        on_grid(steps, values, np.array([50, 250]))
 
 
 def test_sd_is_the_sample_sd_and_unknown_for_one_seed() -> None:
@@ -75,11 +43,6 @@ def test_area_under_the_last_half_begins_between_two_evaluations() -> None:
 
 def test_area_of_a_single_evaluation_is_its_value() -> None:
     assert area_under_curve(np.array([7]), np.array([[0.25]])) == pytest.approx([0.25])
-
-
-def test_final_value_averages_the_last_five_percent() -> None:
-    steps = np.array([0, 940, 950, 1000])
-    assert final_value(steps, np.array([1.0, 1.0, 0.2, 0.4])) == pytest.approx(0.3)
 
 
 def test_steps_to_threshold_is_the_first_evaluation_at_or_above_it() -> None:

@@ -60,6 +60,13 @@ def test_a_run_and_its_demonstrations_depend_on_their_engine_and_on_nothing_that
     assert {module for module in here if plans_or_shows(module)} == set()
 
 
+@pytest.mark.parametrize("stage", ["dm2.scripts.choose_expert", "dm2.scripts.keep_expert"])
+def test_the_choice_of_an_expert_depends_on_nothing_that_plans_or_shows(stage: str) -> None:
+    modules = counted_modules(stage)
+    assert {"dm2.play.curves", "dm2.play.experts"} <= modules
+    assert {module for module in modules if plans_or_shows(module)} == set()
+
+
 def test_a_run_depends_on_the_function_that_its_algorithm_names(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = settings_of("ippo")
     before = run_digest("dm2.training.run", settings)

@@ -10,6 +10,7 @@ rule choose_expert:
     input:
         metrics=candidate_files("metrics.csv"),
         settings=candidate_files("settings.yaml"),
+        records=candidate_files("run.json"),
     output:
         "results/{scale}/experts/{map_name}/{expert}.yaml",
     log:
@@ -33,6 +34,7 @@ rule keep_expert:
     input:
         metrics=candidate_files("metrics.csv"),
         settings=candidate_files("settings.yaml"),
+        records=candidate_files("run.json"),
         policies=candidate_policies,
     output:
         "results/{scale}/experts/{map_name}/{expert}/{percent}.safetensors",
