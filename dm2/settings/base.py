@@ -110,6 +110,8 @@ class Settings(BaseModel):
 def _explain(source: str, error: Any) -> str:
     key = ".".join(str(part) for part in error["loc"])
     message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "string_pattern_mismatch":  # of `Name`, the only pattern
+        message = "expected a name of letters, digits and _"
     if error["type"] not in ("value_error", "missing"):
         message = f"{message}, found {_SHORT.repr(error['input'])}"
     return f"{source}: {key}: {message}" if key else f"{source}: {message}"
