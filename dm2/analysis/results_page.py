@@ -142,7 +142,7 @@ def _label(summary: pd.DataFrame, matrix: Matrix, papers: Matrix) -> str:
     return (
         f"*Scale {matrix.scale.scale} on {engine_name(summary['backend'].iloc[0])}, {len(trained & planned)} of its "
         f"{len(planned)} pairs of condition and map trained so far: {number_range(summary['n_seeds'])} seeds,\n"
-        f"{'' if papers_own else 'not '}the paper's settings, env steps out of the paper's on {lengths}.*"
+        f"{'' if papers_own else 'not '}the paper's settings; env steps, ours of the paper's: {lengths}.*"
     )
 
 
