@@ -8,10 +8,15 @@ seed and the actions played so far.
 from __future__ import annotations
 
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dm2.core.interface import EnvSpec
 from dm2.core.randomness import stream
+
+if TYPE_CHECKING:
+    from dm2.viewer.recording import Recording
 
 N_NUMBERS = 2**63
 
@@ -41,6 +46,18 @@ class BattleSequence:
         self.started += 1
         self.actions = []
         return self.number
+
+    def recording(self, spec: EnvSpec) -> Recording:
+        """The last battle begun, which has ended and in which available actions were taken alone."""
+        from dm2.viewer.recording import RecordedBattle, Recording
+
+        return Recording(
+            map_name=spec.map_name,
+            backend=spec.backend,
+            seed=self.seed,
+            regeneration_pays=True,
+            battles=(RecordedBattle(episode=self.number, actions=np.stack(self.actions).tolist()),),
+        )
 
     def _drawn(self) -> int:
         return int(stream(self.seed, "battle", self.started, self._history.hex()).integers(N_NUMBERS))

@@ -765,21 +765,13 @@ class StarCraft2Env(MultiAgentEnv):
             )
         if self._frame is None or self._env.active[0]:
             raise RuntimeError("save_replay: found no battle that has ended, expected one: play the battle to its end")
-        from dm2.viewer.recording import RecordedBattle, Recording
         from dm2.viewer.watch import write_viewer
 
-        battles, steps = self._battles, np.stack(self._battles.actions).tolist()
-        recording = Recording(
-            map_name=self.map_name,
-            backend=self._env.spec.backend,
-            seed=battles.seed,
-            regeneration_pays=True,
-            battles=(RecordedBattle(episode=battles.number, actions=steps),),
-        )
+        battles = self._battles
         name = f"{self.replay_prefix or self.map_name}_{battles.seed}_{battles.number}.html"
         path = Path(self.replay_dir or "", name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_viewer(path, recording, f"battle {battles.started} of seed {battles.seed}")
+        write_viewer(path, battles.recording(self._env.spec), f"battle {battles.started} of seed {battles.seed}")
         _log.info("Replay saved at: %s", path)
         return path
 

@@ -32,6 +32,7 @@ from dm2.backends.protobuf_loader import load_s2clientprotocol
 from dm2.battle.scenario import map_data
 from dm2.cli import app
 from dm2.core.errors import UserError
+from dm2.viewer.recording import Recording, replay
 
 STOP, MOVE, ATTACK, HEAL = 4, 16, 23, 386
 SEED = 5
@@ -190,6 +191,83 @@ def test_the_map_is_told(process: Any) -> None:
     assert "stand-in for StarCraft II" in process.controller.ping().game_version
 
 
+def test_a_battle_played_as_smac_plays_is_a_recording(process: Any) -> None:
+    env, team = StarCraft2Env("MMM", seed=SEED), Team(process.controller)
+    join(team.controller, "MMM")
+    generator = np.random.default_rng(1)
+    for battle in range(2):
+        env.reset()
+        if battle:
+            team.kill_all()
+        team.look()
+        terminated = False
+        while not terminated:
+            masks = np.array(env.get_avail_actions())
+            wishes = masks * (1 + generator.random(masks.shape) + (np.arange(env.n_actions) >= 6))
+            actions = wishes.argmax(axis=1).tolist()
+            _, terminated, _ = env.step(actions)
+            team.step(actions, env.medivac_id)
+        if not battle:
+            debug = messages("debug")
+            team.controller.debug([debug.DebugCommand(kill_unit=debug.DebugKillUnit(tag=team.tags))])
+        (shown,) = replay(Recording.model_validate_json(team.controller.save_replay()))
+        assert shown.episode == env._battles.number
+        expected = [unit.health for unit in (*env.agents.values(), *env.enemies.values())]
+        assert shown.health[-1].tolist() == expected and sum(expected) > 0
+
+
+def played_to_the_end(controller: Any, steps: int = 60, count: int = 8, **first: Any) -> None:
+    """A battle on 3m, in which all but the first step are of agents that stop."""
+    join(controller, "3m")
+    team = Team(controller)
+    team.look()
+    for step in range(steps):
+        seen = team.update()
+        alive = [tag for number, tag in enumerate(team.tags[:3]) if number in seen]
+        orders = [command(STOP, *alive)]
+        if not step and "agent" in first:
+            orders.append(first["order"](team.tags[first["agent"]], team.tags[3]))
+        controller.actions(messages("sc2api").RequestAction(actions=orders if step or not first.get("idle") else []))
+        controller.step(8 if step else count)
+        if not alive:
+            break
+
+
+@pytest.mark.parametrize(
+    ("keys", "found"),
+    [
+        ({"steps": 3}, "before the battle's end, expected it then"),
+        ({"count": 4}, "of a battle with a step of 4 game loops, expected one that was played as SMAC plays"),
+        ({"idle": True}, "of a battle with no order for agent 0, "),
+        (
+            {"agent": 1, "order": lambda tag, enemy: command(MOVE, tag, target_world_space_pos=point(10.5, 16.0))},
+            "of a battle with a move of agent 1 to another point than those 2 away on an axis, ",
+        ),
+        (
+            {"agent": 2, "order": lambda tag, enemy: command(ATTACK, tag, target_unit_tag=enemy)},
+            "of a battle with an order that SMAC does not offer agent 2, ",
+        ),
+        ({}, "of a battle with a step after its end, "),
+    ],
+)
+def test_other_battles_are_none(process: Any, keys: dict[str, Any], found: str) -> None:
+    protocol = importlib.import_module("pysc2.lib.protocol")
+    played_to_the_end(process.controller, **keys)
+    with pytest.raises(protocol.ProtocolError, match=f"found the request save_replay {found}"):
+        process.controller.save_replay()
+
+
+def test_a_battle_whose_units_were_taken_away_is_none(process: Any) -> None:
+    protocol = importlib.import_module("pysc2.lib.protocol")
+    played_to_the_end(process.controller, steps=3)
+    team = Team(process.controller)
+    team.look()
+    debug = messages("debug")
+    process.controller.debug([debug.DebugCommand(kill_unit=debug.DebugKillUnit(tag=team.tags[:1]))])
+    with pytest.raises(protocol.ProtocolError, match="of a battle with units killed by debug, expected"):
+        process.controller.save_replay()
+
+
 def test_orders_that_make_no_sense_are_answered_by_the_games_codes(process: Any) -> None:
     error, sc = messages("error"), messages("sc2api")
     join(process.controller, "MMM")
@@ -250,10 +328,9 @@ def test_requests_at_the_wrong_time_or_of_no_kind_are_errors_that_name_them(proc
         controller.step(0)
     with pytest.raises(protocol.ProtocolError, match="debug: found the command end_game, expected kill_unit alone"):
         controller.debug([debug.DebugCommand(end_game=debug.DebugEndGame())])
-    with pytest.raises(protocol.ProtocolError, match="save_replay before the battle's first step"):
+    with pytest.raises(protocol.ProtocolError, match="save_replay before the battle's end, expected it then"):
         controller.save_replay()
     controller.step(8)
-    assert b'"kind":"dm2 recording"' in controller.save_replay()
     before = controller.observe().observation
     controller.restart()
     first = controller.observe().observation

@@ -34,6 +34,7 @@ class Match:
     Attributes:
         loops: game loops since the match began.
         sequence: which battles are played, and what was ordered in the last one.
+        unrecorded: what first happened in it that no recording of actions holds, "" if nothing did.
     """
 
     def __init__(self, map_name: str, seed: int | None) -> None:
@@ -43,8 +44,8 @@ class Match:
             ValueError: unknown map.
         """
         self.map_name = map_name
-        self.world = _endless(load_scenario(map_name))
-        self.spec = spec_of(map_name, self.world)
+        world = load_scenario(map_name)
+        self.world, self.spec = _endless(world), spec_of(map_name, world)
         self.seed = secrets.randbits(31) if seed is None else seed
         self.types = UnitTypes.of(map_name, self.world)
         self._battles = allocate(self.world, 1, self.spec.obs_size, self.spec.state_size)
@@ -63,6 +64,7 @@ class Match:
         numbers, all_battles = np.array([number], dtype=np.uint64), np.ones(1, dtype=bool)
         kernel.reset_battles(self.world, self._battles, self._options, numbers, all_battles)
         self._loop = 0  # of the battle
+        self.unrecorded = ""
         self._first_tag = (self.sequence.started - 1) * len(self.types.names) + 1
         self._forget_orders()
 
@@ -115,6 +117,30 @@ class Match:
         self._actions[0, u] = action
         self._points.pop(u, None)
 
+    # --- what a recording holds --------------------------------------------------------------------------------------
+
+    @property
+    def is_over(self) -> bool:
+        """Whether SMAC ends the battle here: it is decided, or its steps are as many as the map allows."""
+        decided = bool(self._battles.status["terminated"][0])
+        return decided or len(self.sequence.actions) >= self.spec.episode_limit
+
+    def _foreign(self, count: int) -> str:
+        """What of the orders given and the loops to pass is no environment step; "" if they are one."""
+        actions = self._actions[0]
+        offered = self._battles.avail_actions[0, range(self.spec.n_agents), actions]
+        if self.is_over:
+            return "a step after its end"
+        if count != self.world.rules[0]["loops_per_step"]:
+            return f"a step of {count} game loops"
+        if self._points:
+            return f"a move of agent {min(self._points)} to another point than those {MOVE_DISTANCE:g} away on an axis"
+        if not offered.all():
+            agent = int(np.argmin(offered))
+            found = "an order that SMAC does not offer" if actions[agent] else "no order for"
+            return f"{found} agent {agent}"
+        return ""
+
     # --- time --------------------------------------------------------------------------------------------------------
 
     def pass_loops(self, count: int) -> None:
@@ -124,6 +150,7 @@ class Match:
             self._start_battle()
             return
         orders = self._actions
+        self.unrecorded = self.unrecorded or self._foreign(count)
         self.sequence.actions.append(orders[0])
         if self._points:
             self._play(0, orders)
@@ -153,7 +180,10 @@ class Match:
 
     def kill(self, tags: list[int]) -> None:
         """Take units off the map."""
-        for u in [u for u in map(self.living, tags) if u is not None]:
+        found = [u for u in map(self.living, tags) if u is not None]
+        if found and not self.is_over:
+            self.unrecorded = self.unrecorded or "units killed by debug"
+        for u in found:
             self._units["alive"][u] = False
             self._units["health"][u] = self._units["shield"][u] = 0.0
             self._battles.x[0, u], self._battles.y[0, u] = GRAVE * (u + 1), GRAVE

@@ -235,20 +235,15 @@ class StandInGame:
                 )
 
     def _save_replay(self, request: Any, response: Any) -> None:
-        from dm2.viewer.recording import RecordedBattle, Recording
-
         match = self._match
-        if not match.sequence.actions:
-            raise RefusedError("found the request save_replay before the battle's first step, expected it later")
-        actions = tuple(tuple(step) for step in np.stack(match.sequence.actions).tolist())
-        recording = Recording(
-            map_name=match.map_name,
-            backend=match.spec.backend,
-            seed=match.seed,
-            regeneration_pays=True,
-            battles=(RecordedBattle(episode=match.sequence.number, actions=actions),),
-        )
-        response.data = recording.model_dump_json().encode()
+        if match.unrecorded:
+            raise RefusedError(
+                f"found the request save_replay of a battle with {match.unrecorded}, expected one that was played as"
+                " SMAC plays: no recording holds anything else"
+            )
+        if not match.is_over:
+            raise RefusedError("found the request save_replay before the battle's end, expected it then")
+        response.data = match.sequence.recording(match.spec).model_dump_json().encode()
 
     # --- what is done ------------------------------------------------------------------------------------------------
 
