@@ -175,6 +175,23 @@ def _arms(roster: list[Unit], weapons: list[list[Weapon]], rules: Mechanics) -> 
     return arms
 
 
+def _check_missiles(roster: list[Unit], kinds: np.ndarray, arms: np.ndarray, n_agents: int, rules: Mechanics) -> None:
+    """Refuse a missile that may be under way, after an opponent that walks off, when its unit fires the next one."""
+    for arm, index in np.argwhere(arms["missile_speed"] > 0).tolist():
+        weapon, opponents = arms[arm, index], kinds[n_agents:] if index < n_agents else kinds[:n_agents]
+        gained = weapon["missile_speed"] - opponents["speed"].max()  # per loop
+        reach = weapon["range"] + weapon["range_slop"] + kinds[index]["radius"] + opponents["radius"].max()
+        between = max(1.0, weapon["period"] + rules.cooldown_delay_loops[0])
+        if reach > gained * between:
+            name = roster[index].weapons[min(arm, len(roster[index].weapons) - 1)]
+            needed = (reach / between + opponents["speed"].max()) * rules.loops_per_second
+            raise SettingsError(
+                f"weapons.{name}.missile_speed: found {weapon['missile_speed'] * rules.loops_per_second:g}, expected"
+                f" {needed:.4g} at least, with its period and range and these opponents: a unit's missile has to land"
+                " before the next one starts"
+            )
+
+
 def _damage(roster: list[Unit], weapons: list[list[Weapon]]) -> np.ndarray:
     damage = np.zeros((2, len(roster), len(roster)))
     for arm, index in np.ndindex(2, len(roster)):
@@ -269,7 +286,8 @@ def compile_scenario(map_name: str, units: UnitData, maps: MapData, rules: Mecha
     """The kernel's numbers for one map.
 
     Raises:
-        SettingsError: the map is unknown, its units cannot be (`check_units`) or there is no room for them.
+        SettingsError: the map is unknown, its units cannot be (`check_units`), there is no room for them, or one fires
+            missiles faster than they land.
     """
     if map_name not in maps.maps:
         raise SettingsError(f"unknown map {map_name!r}; {did_you_mean(map_name, maps.maps)}")
@@ -288,7 +306,8 @@ def compile_scenario(map_name: str, units: UnitData, maps: MapData, rules: Mecha
         kinds["unit_type"] = [*map(types.index, names[:n_agents]), *map(enemy_types.index, names[n_agents:])]
     if battle_map.enemies_hunt:
         kinds["scan_range"][n_agents:] = 2 * maps.map_size
-    damage = _damage(roster, weapons)
+    damage, arms = _damage(roster, weapons), _arms(roster, weapons, rules)
+    _check_missiles(roster, kinds, arms, n_agents, rules)
     contacts = np.array([[contact(one, other, rules.body_overlap) for other in roster] for one in roster])
     layers = np.array([unit.layer for unit in roster])
     body2 = np.where(layers[:, None] == layers, contacts**2, 0.0)
@@ -299,7 +318,7 @@ def compile_scenario(map_name: str, units: UnitData, maps: MapData, rules: Mecha
     return World(
         rules=_rules(battle_map, maps, len(types), roster, flags, rules),
         kinds=kinds,
-        arms=_arms(roster, weapons, rules),
+        arms=arms,
         damage=damage,
         body2=body2,
         ground=ground,

@@ -31,7 +31,10 @@ class Sweep(Settings):
 
 
 class Weapon(Settings):
-    """A weapon; distances in map units, times in game seconds, speed in map units per game second."""
+    """A weapon; distances in map units, times in game seconds, speed in map units per game second.
+
+    It strikes at once, twice, by a missile, a sweep or a burst.
+    """
 
     damage: float = Field(gt=0)
     bonus: dict[Attribute, float] = Field(default_factory=dict)
@@ -46,6 +49,22 @@ class Weapon(Settings):
     range_slop: float | None = Field(default=None, ge=0)  # where it differs from the common one of mechanics.yaml
     sweep: Sweep | None = None
     burst_radius: float = Field(default=0.0, ge=0)  # > 0: whoever fires or dies bursts and hits every opponent so near
+
+    @property
+    def _strikes(self) -> list[str]:
+        """How, where not at once: the keys that say so."""
+        return [key for key in ("hit_interval", "missile_speed", "sweep", "burst_radius") if getattr(self, key)]
+
+    @property
+    def is_area(self) -> bool:
+        """Whether it sweeps or bursts."""
+        return self.sweep is not None or self.burst_radius > 0
+
+    @model_validator(mode="after")
+    def _strikes_in_one_way(self) -> Self:
+        if len(self._strikes) > 1:
+            raise ValueError(f"found {' and '.join(self._strikes)}, expected one of them: a weapon strikes in one way")
+        return self
 
     def damage_to(self, target: Unit) -> float:
         """Damage of one hit on `target` before armour, bonus included; 0 if it cannot be hit."""
@@ -106,6 +125,17 @@ class UnitData(Settings):
             missing = [weapon for weapon in unit.weapons if weapon not in self.weapons]
             if missing:
                 raise ValueError(f"unit {name!r} names the weapon {missing[0]!r}; known: {sorted(self.weapons)}")
+        return self
+
+    @model_validator(mode="after")
+    def _area_weapons_are_alone(self) -> Self:
+        for name, unit in self.units.items():
+            area = [weapon for weapon in unit.weapons if self.weapons[weapon].is_area]
+            if area and len(unit.weapons) > 1:
+                raise ValueError(
+                    f"unit {name!r}: found the weapons {unit.weapons}, expected {area[0]!r} alone: a unit that sweeps"
+                    " or bursts has no other weapon"
+                )
         return self
 
 

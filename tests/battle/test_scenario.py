@@ -12,8 +12,8 @@ import pytest
 from support.duels import duel
 
 from dm2.battle.env import BattleEnv, simulator_spec
-from dm2.battle.scenario import contact, load_scenario, mechanics
-from dm2.settings.maps import map_data, unit_data
+from dm2.battle.scenario import compile_scenario, contact, load_scenario, mechanics
+from dm2.settings.maps import UnitData, map_data, unit_data
 
 STARTS = Path(__file__).parents[2] / "results" / "starcraft2" / "real_episode_starts.csv"
 
@@ -190,3 +190,16 @@ def test_unknown_map_names_the_nearest() -> None:
 def test_healers_need_an_action_per_agent() -> None:
     with pytest.raises(ValueError, match="found 2 agents, healers among them, and 1 enemies"):
         duel({"Marine": 1, "Medivac": 1}, {"Marine": 1})
+
+
+@pytest.mark.parametrize(("speed", "refused"), [(2.0, True), (6.7, True), (6.8, False)])
+def test_a_missile_has_to_land_before_the_next_one_starts(speed: float, refused: bool) -> None:
+    # 6 + 1 and radii of 0.625 and 0.5 within 1.87 s less a loop, after a Zealot that walks 2.25 a second: 6.745
+    data = unit_data().model_dump()
+    data["weapons"]["ParticleDisruptors"]["missile_speed"] = speed
+    units = UnitData.model_validate(data)
+    if not refused:
+        compile_scenario("3s_vs_3z", units, map_data(), mechanics())
+        return
+    with pytest.raises(ValueError, match=rf"weapons.ParticleDisruptors.missile_speed: found {speed:g}, expected"):
+        compile_scenario("3s_vs_3z", units, map_data(), mechanics())

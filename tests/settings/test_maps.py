@@ -111,6 +111,26 @@ def test_an_arena_that_cannot_be_is_refused(tmp_path: Path, arena: dict[str, Any
         ("weapons: [GaussRifle]", "weapons: []", "units.Marine: a unit has either 'weapons' or 'heal'"),
         ("[Light, Biological]", "[Light, Biologicl]", "units.Marine.attributes.1: Input should be 'Light', 'Armored'"),
         ("bonus: {Armored: 5}", "bonus: {Armord: 5}", "bonus.Armord.[key]: Input should be 'Light', 'Armored'"),
+        (
+            "missile_speed: 18.75",
+            "missile_speed: 18.75\n    hit_interval: 0.3",
+            "weapons.ParticleDisruptors: found hit_interval and missile_speed, expected one of them: a weapon",
+        ),
+        (
+            "burst_radius: 2.2",
+            "burst_radius: 2.2\n    missile_speed: 9",
+            "found missile_speed and burst_radius",
+        ),
+        (
+            "channel: 0.375}",
+            "channel: 0.375}\n    hit_interval: 0.3",
+            "found hit_interval and sweep, expected",
+        ),
+        (
+            "weapons: [VolatileBurst]",
+            "weapons: [VolatileBurst, Claws]",
+            "unit 'Baneling': found the weapons ['VolatileBurst', 'Claws'], expected 'VolatileBurst' alone",
+        ),
         ("  Stalker:\n", "  Marine:\n", "not readable as YAML: line 16: found 'Marine' again, first in line 6"),
     ],
 )
