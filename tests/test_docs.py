@@ -68,7 +68,7 @@ NOT_RUN = {
     "snakemake --profile workflow/profiles/slurm --configfile config/scales/paper.yaml": "tests/slurm does, on request",
     "snakemake --directory ELSEWHERE --config scale=smoke -n": "needs a finished scale; tests/workflow/test_smoke.py",
     "dm2 watch results/quick/experts/3m/ippo/100.safetensors --episodes 2 --output docs/battle.gif": "draws a minute",
-    "dm2 draw-figures quick": "tests/test_extending.py does",
+    "dm2 draw-figures quick --figure core": "tests/scripts/test_draw_figures.py does",
     "dm2 train --settings R/settings.yaml --run-directory R": "a run; tests/training/ resumes",
     "dm2 train --settings R/settings.yaml --run-directory R --fresh": "a run; tests/training/ starts over",
     "dm2 stand-in install stand-in": "needs websockets; tests/adapters/test_stand_in.py does",

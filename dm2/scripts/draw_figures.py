@@ -16,8 +16,9 @@ def main(
     results: Annotated[Path, typer.Option(help="Folder of the tables.", file_okay=False)] = Path("results"),
     figures: Annotated[Path, typer.Option(help="Folder to draw into.", file_okay=False)] = Path("figures"),
     config_folder: options.ConfigFolder = Path("config"),
+    figure: Annotated[list[str] | None, typer.Option(help="Figures to draw, by default all.")] = None,
 ) -> None:
-    """Draw every figure of the scales that have tables; takes seconds, trains nothing, leaves the tables alone.
+    """Draw figures of the scales that have tables; takes seconds, trains nothing, leaves the tables alone.
 
     Of a scale that is not finished it draws what was run.
     """
@@ -32,25 +33,34 @@ def main(
         raise SettingsError(
             f"{results}: found no <scale>/learning_curves.csv; `make reproduce` makes those of scale quick"
         )
+    drawn: list[Path] = []
     for scale in scales or drawable:
         check_name("scale with tables", scale, drawable, str(results))
         matrix = Matrix.load(config_folder, {"scale": scale})
         curves = results / scale / "learning_curves.csv"
         runs = read_table(curves, CURVES)
-        for figure in filter(matrix.figure_maps, matrix.figures):
-            settings = matrix.figures[figure]
-            if of_what_was_run(describe(matrix, figure), runs, settings.needs, settings.baseline) is None:
+        for name in figure or ():
+            check_name("figure", name, matrix.figures, str(config_folder / "experiments.yaml"))
+        for name in filter(matrix.figure_maps, figure or matrix.figures):
+            settings = matrix.figures[name]
+            if of_what_was_run(describe(matrix, name), runs, settings.needs, settings.baseline) is None:
                 continue
             draw_figure.main(
-                figure,
+                name,
                 curves=curves,
                 demonstrations=results / scale / "demonstrations.csv",
                 paper_curves=results / "paper" / "paper_curves.csv",
-                stem=figures / scale / figure,
+                stem=figures / scale / name,
                 configuration=json.dumps({"scale": scale}),
                 config_folder=config_folder,
             )
-            typer.echo(f"{figures / scale / figure}.pdf")
+            drawn.append(figures / scale / f"{name}.pdf")
+            typer.echo(drawn[-1])
+    if figure and not drawn:
+        asked = ", ".join(figure)
+        raise SettingsError(
+            f"--figure: found nothing run of what {asked} shows at scale {', '.join(scales or drawable)}"
+        )
 
 
 if __name__ == "__main__":
