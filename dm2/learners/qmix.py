@@ -31,7 +31,7 @@ from torch.nn import functional
 from dm2.core.checks import check_shape
 from dm2.core.randomness import generator_state, restore_generator, stream
 from dm2.learners.replay import Replay, ReplayBatch
-from dm2.nets.actor_critic import entries_of
+from dm2.nets.actor_critic import build_inputs, entries_of, input_size
 from dm2.nets.products import linear
 from dm2.nets.recurrence import GRUWeights, gru, gru_step
 from dm2.play.actions import epsilon_at, epsilon_greedy
@@ -48,7 +48,7 @@ Parameters = dict[str, Tensor]
 
 def agent_shapes(spec: EnvSpec, hidden: int) -> dict[str, tuple[int, ...]]:
     """Shapes of the shared agent's parameters: Linear, ReLU, GRU, Linear, of so many hidden units."""
-    inputs = spec.obs_size + spec.n_actions + spec.n_agents
+    inputs = input_size(spec.obs_size, spec.n_actions, spec.n_agents)
     return {
         "agent.encoder.weight": (hidden, inputs),
         "agent.encoder.bias": (hidden,),
@@ -93,34 +93,15 @@ def draw_parameters(spec: EnvSpec, settings: QMIXSettings, generator: np.random.
     return parameters
 
 
-def shared_net_inputs(obs: Tensor, last_actions: Tensor, agents: Tensor, n_actions: int, n_agents: int) -> Tensor:
-    """What the shared net sees: own observation, own last action one-hot (zeros before the first), own number one-hot.
-
-    Args:
-        obs: float32 [..., obs_size].
-        last_actions: int64 [...], -1 before an episode's first action.
-        agents: number of the agent, int64, broadcasts to [...].
-        n_actions: width of the action's one-hot.
-        n_agents: width of the number's one-hot.
-
-    Returns:
-        float32 [..., obs_size + n_actions + n_agents].
-    """
-    actions = torch.eye(n_actions + 1)[:, 1:][last_actions + 1]
-    numbers = torch.eye(n_agents)[agents.expand_as(last_actions)]
-    return torch.cat([obs, actions, numbers], dim=-1)
-
-
 def gru_weights(parameters: Parameters) -> GRUWeights:
     """The shared agent's GRU."""
     return GRUWeights(*(parameters[f"agent.gru.{name}"] for name in GRUWeights._fields))
 
 
 def agent_inputs(batch: ReplayBatch) -> Tensor:
-    """`shared_net_inputs` of every row of a batch, its agents one after the other, float32 [rows * A, inputs]."""
-    numbers = torch.arange(batch.obs.shape[1])
-    n_actions = batch.avail_actions.shape[-1]
-    return shared_net_inputs(batch.obs, batch.last_actions, numbers, n_actions, len(numbers)).flatten(0, 1)
+    """`build_inputs` of every row of a batch, its agents one after the other, float32 [rows * A, inputs]."""
+    inputs = build_inputs(batch.obs.transpose(0, 1), batch.last_actions.T, batch.avail_actions.shape[-1])
+    return inputs.transpose(0, 1).flatten(0, 1)
 
 
 def agent_values(parameters: Parameters, batch: ReplayBatch, inputs: Tensor) -> Tensor:
@@ -186,7 +167,7 @@ def step_values(parameters: Parameters, inputs: Tensor, hidden: Tensor) -> tuple
 
     Args:
         parameters: of the shared agent.
-        inputs: `shared_net_inputs` of so many agents, float32 [rows, inputs].
+        inputs: `build_inputs` of so many agents, float32 [rows, inputs].
         hidden: the GRU's state before the step, float32 [rows, H].
 
     Returns:
@@ -223,7 +204,6 @@ class QMIXPolicy:
         self.parameters = {name: value.detach() for name, value in parameters.items() if name.startswith("agent.")}
         self.spec = spec
         self.epsilon = epsilon
-        self.agents = torch.arange(spec.n_agents)[:, None]
 
     def initial_hidden(self, n_battles: int) -> Hidden:
         """Zeros, [A, n_battles, H]."""
@@ -235,7 +215,7 @@ class QMIXPolicy:
         self, obs: Tensor, last_actions: Tensor, avail_actions: Tensor, hidden: Hidden, uniform: Tensor
     ) -> ActResult:
         """Choose the actions of one step; see dm2.play.rollout.Policy."""
-        inputs = shared_net_inputs(obs, last_actions, self.agents, self.spec.n_actions, self.spec.n_agents)
+        inputs = build_inputs(obs, last_actions, self.spec.n_actions)
         values, state = step_values(self.parameters, inputs.flatten(0, 1), hidden["hidden"].flatten(0, 1))
         actions = epsilon_greedy(values.view(avail_actions.shape), avail_actions, self.epsilon, uniform)
         return ActResult(actions, {"hidden": state.view_as(hidden["hidden"])})
@@ -249,7 +229,6 @@ class JointPolicy:
         self.parameters = {
             name: torch.stack([policy.parameters[name] for policy in policies]) for name in policies[0].parameters
         }
-        self._agents = torch.cat([policy.agents for policy in policies])
 
     def initial_hidden(self, n_battles: int) -> Hidden:
         """Zeros, [teams * A, n_battles, H]."""
@@ -260,16 +239,16 @@ class JointPolicy:
         self, obs: Tensor, last_actions: Tensor, avail_actions: Tensor, hidden: Hidden, uniform: Tensor
     ) -> ActResult:
         """Choose the actions of one step; see dm2.play.rollout.Policy."""
-        agents, before = self.policies[0].spec.n_agents, hidden["hidden"]
-        inputs = shared_net_inputs(obs, last_actions, self._agents, avail_actions.shape[-1], agents)
-        by_team = (x.unflatten(0, (-1, agents)).flatten(1, 2) for x in (inputs, before))  # [teams, A * B, ...]
-        values, state = step_values(self.parameters, *by_team)
+        agents = self.policies[0].spec.n_agents
+        obs, last_actions, before = (x.unflatten(0, (-1, agents)) for x in (obs, last_actions, hidden["hidden"]))
+        inputs = build_inputs(obs, last_actions, avail_actions.shape[-1])
+        values, state = step_values(self.parameters, inputs.flatten(1, 2), before.flatten(1, 2))  # [teams, A * B, ...]
         parts = (x.split(agents) for x in (values.view(avail_actions.shape), avail_actions, uniform))
         actions = [
             epsilon_greedy(own_values, own_avail_actions, policy.epsilon, own_uniform)
             for policy, own_values, own_avail_actions, own_uniform in zip(self.policies, *parts, strict=True)
         ]
-        return ActResult(torch.cat(actions), {"hidden": state.view_as(before)})
+        return ActResult(torch.cat(actions), {"hidden": state.view_as(hidden["hidden"])})
 
 
 class Loss(NamedTuple):

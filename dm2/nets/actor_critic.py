@@ -238,18 +238,18 @@ def build_inputs(obs: Tensor, last_actions: Tensor, n_actions: int) -> Tensor:
     """Own observation, last action one-hot (zeros if none yet), agent one-hot; the one input of acting and training.
 
     Args:
-        obs: of a team's agents, [A, R, obs_size].
-        last_actions: int64 [A, R]; -1 if there was none.
+        obs: of a team's agents, [A, R, obs_size], or of several teams' side by side, [teams, A, R, obs_size].
+        last_actions: int64 [..., A, R]; -1 if there was none.
         n_actions: number of actions.
 
     Returns:
-        Not yet normalised inputs, [A, R, obs_size + n_actions + A].
+        Not yet normalised inputs, [..., A, R, obs_size + n_actions + A].
     """
-    agents, rows, obs_size = obs.shape
-    inputs = obs.new_zeros(agents, rows, input_size(obs_size, n_actions, agents))
-    inputs[:, :, :obs_size] = obs
-    inputs[:, :, obs_size : obs_size + n_actions] = last_actions[..., None] == torch.arange(n_actions)
-    inputs[:, :, obs_size + n_actions :] = torch.eye(agents)[:, None]
+    agents, _, obs_size = obs.shape[-3:]
+    inputs = obs.new_zeros(*obs.shape[:-1], input_size(obs_size, n_actions, agents))
+    inputs[..., :obs_size] = obs
+    inputs[..., obs_size : obs_size + n_actions] = last_actions[..., None] == torch.arange(n_actions)
+    inputs[..., obs_size + n_actions :] = torch.eye(agents)[:, None]
     return inputs
 
 

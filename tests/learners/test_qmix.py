@@ -21,10 +21,10 @@ from dm2.learners.qmix import (
     batch_loss,
     double_q,
     mix,
-    shared_net_inputs,
     td_targets,
 )
 from dm2.learners.replay import ReplayBatch
+from dm2.nets.actor_critic import build_inputs
 from dm2.play.actions import epsilon_at, epsilon_greedy
 from dm2.play.rollout import Episodes, collect
 from dm2.settings.learners import QMIXSettings, QuirkSettings
@@ -116,11 +116,6 @@ def test_the_teams_value_never_falls_when_an_agents_rises(seed, agent_q, state, 
     assert mix(parameters, high, at) >= mix(parameters, low, at)
 
 
-def test_inputs_are_observation_last_action_and_number():
-    inputs = shared_net_inputs(torch.tensor([[0.5], [0.25]]), torch.tensor([-1, 2]), torch.tensor([0, 1]), 3, 2)
-    assert inputs.tolist() == [[0.5, 0, 0, 0, 1, 0], [0.25, 0, 0, 1, 0, 1]]
-
-
 def test_the_unroll_in_training_equals_acting_step_by_step():
     own = filled()
     batch = own.replay.sample(8, stream(0, "test"))
@@ -157,7 +152,7 @@ def test_loss_equals_a_plain_loop_over_episodes():
         for name, values in q.items():
             p, h = getattr(own, name), torch.zeros(2, SMALL.hidden_size)
             for t in range(obs.shape[1]):
-                x = shared_net_inputs(obs[:, t], last[:, t], torch.arange(2), SPEC.n_actions, SPEC.n_agents)
+                x = build_inputs(obs[:, t, None], last[:, t, None], SPEC.n_actions)[:, 0]
                 x = torch.relu(x @ p["agent.encoder.weight"].T + p["agent.encoder.bias"])
                 h = torch.gru_cell(x, h, *qmix.gru_weights(p))
                 values[:, t] = (h @ p["agent.values.weight"].T + p["agent.values.bias"]).detach()

@@ -82,3 +82,9 @@ def test_inputs_are_observation_last_action_and_agent():
     obs = torch.tensor([[[0.5, 2.0]], [[3.0, 4.0]]])
     inputs = build_inputs(obs, torch.tensor([[-1], [2]]), n_actions=3)
     assert inputs.tolist() == [[[0.5, 2.0, 0, 0, 0, 1, 0]], [[3.0, 4.0, 0, 0, 1, 0, 1]]]
+
+
+def test_inputs_of_teams_side_by_side_are_those_of_each():
+    obs, last_actions = torch.rand(3, 2, 4, 5), torch.tensor([[-1, 0, 1, 2], [2, 1, 0, -1]]).expand(3, 2, 4)
+    teams = [build_inputs(*team, n_actions=3) for team in zip(obs, last_actions, strict=True)]
+    assert torch.equal(build_inputs(obs, last_actions, n_actions=3), torch.stack(teams))
