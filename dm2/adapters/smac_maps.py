@@ -53,8 +53,8 @@ def get_map_params(map_name: str) -> dict[str, Any]:
         "n_agents": sum(battle_map.allies.values()),
         "n_enemies": sum(battle_map.enemies.values()),
         "limit": battle_map.episode_limit,
-        "a_race": _race(next(iter(battle_map.allies))),
-        "b_race": _race(next(iter(battle_map.enemies))),
+        "a_race": _race(battle_map.allies),
+        "b_race": _race(battle_map.enemies),
         "unit_type_bits": len(types) if len(types) > 1 else 0,
         "map_type": _MAP_TYPES.get(types, "_".join(types).lower()),
     }
@@ -65,8 +65,10 @@ def get_smac_map_registry() -> dict[str, dict[str, Any]]:
     return {map_name: get_map_params(map_name) for map_name in map_data().maps}
 
 
-def _race(unit: str) -> str:
-    return unit_data().units[unit].race[0].upper()
+def _race(side: dict[str, int]) -> str:
+    """P where somebody has shields, as SMAC tells these by it; else the race of the first."""
+    units = [unit_data().units[name] for name in side]
+    return "P" if any(unit.shield for unit in units) else units[0].race[0].upper()
 
 
 def allied_types(battle_map: Map) -> dict[str, int]:

@@ -14,6 +14,7 @@ import torch
 from dm2.adapters.smac import MultiAgentEnv, StarCraft2Env
 from dm2.adapters.smac_maps import get_map_params, get_smac_map_registry
 from dm2.battle.env import BattleEnv
+from dm2.battle.scenario import map_data
 
 # default options of oxwhirl/smac (d6aab33), in the order of its constructor
 SMAC_ARGUMENTS = {
@@ -388,6 +389,13 @@ def test_map_registry_is_smacs() -> None:
     assert registry["3m"] == get_map_params("3m")
     with pytest.raises(ValueError, match="unknown map '3mm'; did you mean '3m'"):
         get_map_params("3mm")
+
+
+def test_the_race_of_a_side_tells_of_shields(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = map_data().maps["3m"].model_copy(update={"allies": {"Marine": 1, "Zealot": 1}})
+    maps = map_data().model_copy(update={"maps": {"ours": ours}})
+    monkeypatch.setattr("dm2.adapters.smac_maps.map_data", lambda: maps)
+    assert (get_map_params("ours")["a_race"], get_map_params("ours")["b_race"]) == ("P", "T")
 
 
 def test_units_are_what_the_observations_tell() -> None:

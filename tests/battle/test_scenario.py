@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from support.duels import duel
+from support.duels import duel, open_battle
 
 from dm2.battle.env import BattleEnv, simulator_spec
 from dm2.battle.scenario import compile_scenario, contact, load_scenario, mechanics
@@ -175,6 +175,17 @@ def test_weapons_that_cannot_hit_the_air() -> None:
     assert (world.damage[:, medivac] == 0).all()
     assert world.kinds["speed"][medivac] == 2.75 / 16  # SMAC's own medivac is faster
     assert world.kinds["speed"][enemy_medivac] == 2.5 / 16
+
+
+@pytest.mark.parametrize("enemies", [{"Marine": 1, "Zealot": 1}, {"Zealot": 1, "Marine": 1}])
+def test_a_side_has_shields_if_one_of_its_units_has(enemies: dict[str, int]) -> None:
+    world = duel({"Marine": 1, "Zealot": 1}, enemies)
+    assert world.rules[0]["allies_have_shields"] and world.rules[0]["enemies_have_shields"]
+    env = open_battle(world)
+    zealot = int(np.flatnonzero(world.kinds["max_shield"][2:] > 0)[0])
+    assert env.state[0, 2 * 7 + 6 * zealot + 3] == 1  # health, x, y, shield, types
+    none = duel({"Marine": 1}, {"Marine": 1}).rules[0]
+    assert not none["allies_have_shields"] and not none["enemies_have_shields"]
 
 
 def test_units_of_a_type_are_dealt_to_their_points() -> None:
