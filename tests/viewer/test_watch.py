@@ -15,13 +15,15 @@ from PIL import Image
 from support.browser import open_browser
 
 from dm2 import cli
-from dm2.backends.make_env import env_spec
+from dm2.backends.make_env import env_spec, make_env
 from dm2.core.errors import UserError
+from dm2.core.randomness import stream
 from dm2.core.tensor_files import load_tensors, save_tensors
 from dm2.learners.distribution_matching import DistributionMatching
 from dm2.learners.ippo import IPPO
 from dm2.learners.qmix import QMIX
 from dm2.learners.rmappo import RMAPPO
+from dm2.play.rollout import collect
 from dm2.play.scripted import RandomPolicy
 from dm2.settings.learners import IPPOSettings, QMIXSettings, QuirkSettings, RMAPPOSettings
 from dm2.settings.run import RunSettings
@@ -62,7 +64,9 @@ def test_the_best_score_is_the_action_of_a_greedy_policy(algorithm):
 
 def test_a_learners_own_policy_tells_its_values_and_plays_as_if_not_watched():
     policy = LEARNERS["ippo"]().policy()
-    _, thoughts = record_battles(policy, "3m", 0, 2)
+    recording, thoughts = record_battles(policy, "3m", 0, 2)
+    unwatched = collect(make_env("simulator", "3m", 2, 0), policy, np.arange(2), stream(0, "watch", "policy"))
+    assert recording == Recording.of(unwatched, np.arange(2), "3m", 0, True)
     assert all(one.values.shape == one.scores.shape[:2] for one in thoughts)
     scripted = record_battles(RandomPolicy(), "3m", 0, 1)[1][0]
     assert (scripted.scores, scripted.values) == (None, None)
