@@ -202,7 +202,7 @@ class Map(Settings):
     enemy_points: dict[str, Points] = Field(default_factory=dict)
     enemy_goal: Point | None = None  # end of the enemies' attack-move; by default the agents' spawn point
     enemy_goal_to: Point | None = None  # drawn per battle between enemy_goal and this point
-    enemies_hunt: bool = False  # ordered to attack the agents themselves, wherever they are
+    enemies_hunt: bool = False  # look for agents on the whole map, but for the leash of mechanics.yaml
     enemy_index: Literal["created", "newest_first"] = "created"
     enemy_types: list[str] | None = None  # numbering of the enemies' types; that of the agents' unless given
 
