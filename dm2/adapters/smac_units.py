@@ -10,8 +10,7 @@ import numpy as np
 
 from dm2.adapters.smac_maps import allied_types, enemy_type
 from dm2.battle.records import UNIT, Battles, World
-from dm2.battle.scenario import map_data, unit_data
-from dm2.viewer.recording import unit_names
+from dm2.battle.scenario import map_data, unit_data, unit_names
 
 SELF, ENEMY = 1, 4  # alliances, as the game numbers them
 AGENTS, OPPONENT = 1, 2  # owners

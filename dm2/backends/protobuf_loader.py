@@ -16,6 +16,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from types import ModuleType
 
+from dm2.backends.installation import PROTOCOL_VERSION
 from dm2.core.errors import UserError
 
 PACKAGE = "s2clientprotocol"
@@ -37,7 +38,9 @@ def load_s2clientprotocol() -> None:
 
     found = importlib.util.find_spec(PACKAGE)
     if found is None or not found.submodule_search_locations:
-        raise UserError(f"found no package {PACKAGE}, expected it beside pysc2; pip install {PACKAGE}==5.0.17.98310.0")
+        raise UserError(
+            f"found no package {PACKAGE}, expected it beside pysc2; pip install {PACKAGE}=={PROTOCOL_VERSION}"
+        )
     sources, needs = {}, {}
     for path in sorted(Path(found.submodule_search_locations[0]).glob("*_pb2.py")):
         serialized = file_descriptor(path)
@@ -61,7 +64,8 @@ def file_descriptor(path: Path) -> bytes:
             text = ast.literal_eval(node.value.args[0])
             return text if isinstance(text, bytes) else str(text).encode("latin1")
     raise UserError(
-        f"{path}: found no serialized_pb=_b('...'), expected what {PACKAGE} 5.0.17.98310.0 and older have; install that"
+        f"{path}: found no serialized_pb=_b('...'), expected what {PACKAGE} {PROTOCOL_VERSION} and older have:"
+        " install that"
     )
 
 

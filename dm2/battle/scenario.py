@@ -115,6 +115,11 @@ def _created(battle_map: Map) -> tuple[list[str], np.ndarray, np.ndarray]:
     return [names[nth] for nth in order], np.array(points)[order], np.argsort(order)
 
 
+def unit_names(map_name: str) -> list[str]:
+    """Type of every unit of a map, agents first, in the order of the simulator."""
+    return _created(map_data().maps[map_name])[0]
+
+
 def _kinds(roster: list[Unit], weapons: list[list[Weapon]], n_agents: int, rules: Mechanics) -> np.ndarray:
     kinds = np.zeros(len(roster), dtype=KIND)
     healed: set[str] = {unit.heal.attribute for unit in roster if unit.heal is not None}

@@ -18,7 +18,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from dm2.battle.env import BattleEnv, simulator_spec
 from dm2.core.errors import UserError
 from dm2.core.files import StorageError, atomic_write, read_json
-from dm2.settings.maps import map_data
 
 if TYPE_CHECKING:
     from dm2.play.rollout import Episodes
@@ -152,15 +151,6 @@ def replay(recording: Recording) -> list[Battle]:
     return [
         _battle(env, recording.battles[e].episode, e, tracks[e], frames, np.array(rewards)) for e in range(len(tracks))
     ]
-
-
-def unit_names(map_name: str) -> list[str]:
-    """Type of every unit of a map, agents first, in the order of the simulator."""
-    battle_map = map_data().maps[map_name]
-    allies, enemies = (
-        [name for name, count in side.items() for _ in range(count)] for side in (battle_map.allies, battle_map.enemies)
-    )
-    return sorted(allies) + (enemies[::-1] if battle_map.enemy_index == "newest_first" else enemies)
 
 
 def _env_of(recording: Recording) -> BattleEnv:

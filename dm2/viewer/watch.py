@@ -26,7 +26,7 @@ from dm2.backends.make_env import make_env
 from dm2.battle.env import BattleEnv
 from dm2.battle.records import World
 from dm2.battle.rules_of_smac import FIRST_ATTACK, action_name
-from dm2.battle.scenario import load_scenario, mechanics
+from dm2.battle.scenario import load_scenario, mechanics, unit_names
 from dm2.core.checks import check_shape
 from dm2.core.errors import UserError
 from dm2.core.files import atomic_write, copy_file
@@ -38,7 +38,7 @@ from dm2.learners.rmappo import RMAPPOPolicy
 from dm2.nets.actor_critic import Folded, normalise
 from dm2.nets.products import linear
 from dm2.play.rollout import ActResult, Episodes, Hidden, Policy, collect
-from dm2.viewer.recording import Battle, Recording, replay, unit_names
+from dm2.viewer.recording import Battle, Recording, replay
 
 ENGINE_LABEL = "built-in simulator, not StarCraft II"
 GAME_SPEED = 22.4  # loops per second of the game's speed "faster", at which people play

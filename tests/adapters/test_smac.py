@@ -13,7 +13,7 @@ import torch
 
 from dm2.adapters.smac import MultiAgentEnv, StarCraft2Env
 from dm2.adapters.smac_maps import get_map_params, get_smac_map_registry
-from dm2.battle.env import BattleEnv
+from dm2.battle.env import BattleEnv, simulator_spec
 from dm2.battle.scenario import map_data
 
 # default options of oxwhirl/smac (d6aab33), in the order of its constructor
@@ -74,22 +74,12 @@ def test_arguments_are_smacs() -> None:
     StarCraft2Env(**SMAC_ARGUMENTS)
 
 
-@pytest.mark.parametrize(
-    ("map_name", "obs", "state", "actions", "limit"),
-    [
-        ("3m", 30, 48, 9, 60),
-        ("8m", 80, 168, 14, 120),
-        ("2s3z", 80, 120, 11, 120),
-        ("3s5z", 128, 216, 14, 150),
-        ("5m_vs_6m", 55, 98, 12, 70),
-        ("3s_vs_5z", 48, 68, 11, 250),
-        ("6h_vs_8z", 78, 140, 14, 150),
-    ],
-)
-def test_env_info_is_smacs(map_name: str, obs: int, state: int, actions: int, limit: int) -> None:
-    info = StarCraft2Env(map_name).get_env_info()
-    assert (info["obs_shape"], info["state_shape"]) == (obs, state)
-    assert (info["n_actions"], info["episode_limit"]) == (actions, limit)
+@pytest.mark.parametrize("map_name", map_data().maps)
+def test_env_info_tells_the_simulators_sizes(map_name: str) -> None:
+    info, spec = StarCraft2Env(map_name).get_env_info(), simulator_spec(map_name)
+    assert (info["obs_shape"], info["state_shape"]) == (spec.obs_size, spec.state_size)
+    assert (info["n_actions"], info["n_agents"]) == (spec.n_actions, spec.n_agents)
+    assert info["episode_limit"] == spec.episode_limit
 
 
 def test_feature_names_and_sizes_of_a_map_with_shields_and_types() -> None:

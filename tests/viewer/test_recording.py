@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from dm2.battle.env import BattleEnv
-from dm2.battle.scenario import load_scenario, map_data, unit_data
+from dm2.battle.scenario import load_scenario, map_data, unit_data, unit_names
 from dm2.core.errors import UserError
 from dm2.core.files import StorageError
 from dm2.core.randomness import stream
 from dm2.play.rollout import collect
 from dm2.play.scripted import RandomPolicy
-from dm2.viewer.recording import Recording, replay, unit_names
+from dm2.viewer.recording import Recording, replay
 
 NUMBERS = np.array([4, 0, 7])
 
