@@ -131,11 +131,13 @@ class BattleVectorEnv(gymnasium.vector.VectorEnv[Observation, np.ndarray, np.nda
         env, mode = self._env, self.autoreset_mode
         chosen = whole_actions(actions, 2)
         told = np.ones(self.num_envs, dtype=bool)
+        if (self._episodes < self.num_envs).all():
+            raise RuntimeError("no battle was started: call reset() before step()")
         if mode is AutoresetMode.SAME_STEP or env.active.all():
             env.step(chosen)
         elif mode is AutoresetMode.DISABLED:
             over = np.flatnonzero(~env.active).tolist()
-            raise RuntimeError(f"battles {over} have ended: call reset() with reset_mask")
+            raise RuntimeError(f"battles {over} are not running: call reset() with reset_mask")
         else:
             told = env.active.copy()
             self._step_and_start(chosen, ~told)
@@ -149,8 +151,6 @@ class BattleVectorEnv(gymnasium.vector.VectorEnv[Observation, np.ndarray, np.nda
         """Play those that run, and start the next battles of those that have ended."""
         if self._env.active.any():
             self._env.step(actions)
-        elif not self._episodes[0]:
-            raise RuntimeError("no battle was started: call reset() before step()")
         self._start(ended)
 
     def state(self) -> np.ndarray:

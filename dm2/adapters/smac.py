@@ -17,7 +17,6 @@ from __future__ import annotations
 import enum
 import logging
 import math
-import operator
 import secrets
 import warnings
 from collections.abc import Mapping
@@ -58,7 +57,6 @@ from dm2.core.checks import check_shape
 Info = dict[str, int | bool]
 
 LEVEL_GROUND = 127 / 255  # the height of all ground: 0 in the game's own scale
-MAX_SEED = 2**63 - 1
 
 _log = logging.getLogger(__name__)
 
@@ -265,7 +263,7 @@ class StarCraft2Env(MultiAgentEnv):
             ValueError: the map is unknown, the seed no integer >= 0, or an option that the simulator cannot honour.
         """
         _check_options(locals())
-        self._env = BattleEnv(map_name, 1, secrets.randbits(31) if seed is None else _checked(seed))
+        self._env = BattleEnv(map_name, 1, secrets.randbits(31) if seed is None else seed)
         self._battles = BattleSequence(self._env.seed, battles_follow_history)
         self.map_name, self.difficulty, self.game_version = map_name, difficulty, game_version
         self.continuing_episode, self.debug = continuing_episode, debug
@@ -794,17 +792,6 @@ def _check_options(options: Mapping[str, object]) -> None:
     for name, (default, reason) in _WITHOUT_EFFECT.items():
         if options[name] != default:
             warnings.warn(f"{name}={options[name]!r} has no effect on the simulator: {reason}", stacklevel=3)
-
-
-def _checked(seed: object) -> int:
-    """A seed that the simulator takes.
-
-    Raises:
-        ValueError: it is no integer from 0 to MAX_SEED.
-    """
-    if not hasattr(seed, "__index__") or not 0 <= operator.index(seed) <= MAX_SEED:
-        raise ValueError(f"seed: found {seed!r}, expected an integer from 0 to {MAX_SEED}, or None to have one drawn")
-    return operator.index(seed)
 
 
 if __name__ == "__main__":

@@ -125,9 +125,14 @@ def try_imports() -> Finding:
     """Whether the packages work together, tried in another process."""
     program = "from dm2.backends.starcraft2_worker import import_smac; import_smac()"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    tried = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, env=environment, timeout=_IMPORT_SECONDS
-    )
+    command = [sys.executable, "-c", program]
+    try:
+        tried = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=_IMPORT_SECONDS)
+    except subprocess.TimeoutExpired:
+        text = (
+            f"smac cannot be imported: no end after {_IMPORT_SECONDS} s; `python -v -c 'import smac.env'` shows where"
+        )
+        return Finding("imports", False, text)
     if tried.returncode == 0:
         return Finding("imports", True, "smac, pysc2 and protobuf work together")
     why = (tried.stderr.strip().splitlines() or [f"exit code {tried.returncode}"])[-1]

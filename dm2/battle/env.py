@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import threading
 import time
 import weakref
@@ -16,6 +17,9 @@ from dm2.battle.scenario import load_scenario
 from dm2.core.interface import EnvSpec, check_actions
 
 SIMULATOR_VERSION = "7"  # raised whenever a battle would go, or be seen, differently
+
+
+MAX_SEED = 2**63 - 1
 
 
 def spec_of(map_name: str, world: World) -> EnvSpec:
@@ -64,13 +68,19 @@ class BattleEnv:
         autoreset: bool = False,
         world: World | None = None,
     ) -> None:
-        """Open the battles (`world` replaces the shipped map's numbers); `reset` starts them."""
-        if n_battles < 1 or n_threads < 1 or seed < 0:
-            raise ValueError(f"n_battles {n_battles}, n_threads {n_threads}, seed {seed}: expected >= 1, >= 1 and >= 0")
+        """Open the battles (`world` replaces the shipped map's numbers); `reset` starts them.
+
+        Raises:
+            ValueError: unknown map, an impossible number, or a seed that is no integer from 0 to MAX_SEED.
+        """
+        if n_battles < 1 or n_threads < 1:
+            raise ValueError(f"n_battles {n_battles}, n_threads {n_threads}: expected >= 1")
+        if not hasattr(seed, "__index__") or not 0 <= operator.index(seed) <= MAX_SEED:
+            raise ValueError(f"seed: found {seed!r}, expected an integer from 0 to {MAX_SEED}")
         self.world = world if world is not None else load_scenario(map_name)
         self.spec = spec_of(map_name, self.world)
-        self.n_battles, self.n_threads, self.seed = n_battles, n_threads, seed
-        self._options = Options(seed, regeneration_pays, autoreset)
+        self.n_battles, self.n_threads, self.seed = n_battles, n_threads, operator.index(seed)
+        self._options = Options(self.seed, regeneration_pays, autoreset)
         self._open(allocate(self.world, n_battles, self.spec.obs_size, self.spec.state_size))
 
     def _open(self, battles: Battles) -> None:

@@ -135,14 +135,14 @@ def test_next_step_mode_shows_the_last_observation_and_then_starts() -> None:
 
 def test_disabled_mode_waits_for_a_mask() -> None:
     env = BattleVectorEnv("3m", 3, autoreset_mode="Disabled")
-    with pytest.raises(RuntimeError, match=r"call reset\(\)"):
+    with pytest.raises(RuntimeError, match=r"no battle was started: call reset\(\) before step\(\)"):
         env.step(np.ones((3, 3), dtype=np.int64))
     observations, _ = env.reset(seed=1)
     ended = np.zeros(3, dtype=bool)
     while not ended.any():
         observations, _, terminations, truncations, _ = env.step(chosen(observations["action_mask"]))
         ended = terminations | truncations
-    with pytest.raises(RuntimeError, match=r"battles \[.*\] have ended: call reset\(\) with reset_mask"):
+    with pytest.raises(RuntimeError, match=r"battles \[.*\] are not running: call reset\(\) with reset_mask"):
         env.step(chosen(observations["action_mask"]))
     fresh, _ = env.reset(options={"reset_mask": ended})
     going = ~ended

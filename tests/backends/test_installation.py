@@ -51,3 +51,10 @@ def test_packages_that_do_not_work_together_are_told(packages: Path) -> None:
     tried = try_imports()
     assert not tried.good
     assert tried.text == "smac cannot be imported: ModuleNotFoundError: No module named 'pysc2.lib'"
+
+
+def test_an_import_without_end_is_told(packages: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (packages / "smac" / "env" / "__init__.py").write_text("import time; time.sleep(600)\n")
+    monkeypatch.setattr("dm2.backends.installation._IMPORT_SECONDS", 1)
+    tried = try_imports()
+    assert not tried.good and tried.text.startswith("smac cannot be imported: no end after 1 s; ")

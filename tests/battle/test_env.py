@@ -104,6 +104,12 @@ def test_autoreset_starts_the_next_battle_and_keeps_the_last_observation() -> No
     assert env.final_state[ended].any()
 
 
+@pytest.mark.parametrize("seed", [-1, 2**63, "3", 1.5, None])
+def test_a_seed_that_is_none_is_refused(seed: object) -> None:
+    with pytest.raises(ValueError, match=rf"^seed: found {seed!r}, expected an integer from 0 to {2**63 - 1}$"):
+        BattleEnv("3m", 1, seed)
+
+
 def test_some_battles_start_as_all_would_and_the_others_stay() -> None:
     env, fresh = BattleEnv("2s3z", 8, 3), BattleEnv("2s3z", 8, 3)
     env.reset()
