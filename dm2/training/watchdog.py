@@ -7,8 +7,9 @@ job keeps its place for days; ended, it is sent again and goes on from its last 
 from __future__ import annotations
 
 import faulthandler
+import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 STALL_MINUTES = 60.0
@@ -23,12 +24,14 @@ def watchdog(log: Path, seconds: float) -> Iterator[Callable[[], None]]:
     of Python's.
 
     Args:
-        log: gets the line `Timeout (H:MM:SS)!` and the stacks.
+        log: gets the line `Timeout (H:MM:SS)!` and the stacks; a full one may move aside between two calls.
         seconds: wall time.
     """
     with open(log, "a", encoding="utf-8") as file:
 
         def alive() -> None:
+            with suppress(OSError), open(log, "a", encoding="utf-8") as newest:  # the next checkpoint tells a full disk
+                os.dup2(newest.fileno(), file.fileno(), inheritable=False)
             faulthandler.dump_traceback_later(seconds, exit=True, file=file)
 
         alive()

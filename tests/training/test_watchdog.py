@@ -8,6 +8,7 @@ import pytest
 from support.toy_training import ToyLearner, run_toy
 
 from dm2.core.run_directory import RunDirectory
+from dm2.training.progress import ProgressReport
 from dm2.training.watchdog import watchdog
 
 
@@ -37,6 +38,23 @@ def test_a_run_that_stalls_is_ended_and_goes_on_from_its_checkpoint(tmp_path: Pa
     for percent in (20, 50, 100):
         assert run.policy(percent).read_bytes() == whole.policy(percent).read_bytes()
     assert "resumed at" in run.log.read_text()
+
+
+def test_the_stacks_are_in_the_log_that_followed_a_full_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dm2.training.progress.MAX_LOG_BYTES", 200)
+    log = tmp_path / "log.txt"
+
+    def work() -> None:
+        with ProgressReport("3m ippo", 1000, "env steps", log=log) as report, watchdog(log, seconds=1.0) as alive:
+            for number in range(20):
+                report.message(f"message {number}")
+                alive()
+            time.sleep(600)
+
+    assert exit_code_of_a_fork(work) == 1
+    assert (tmp_path / "log.txt.1").exists()
+    told = log.read_text()
+    assert "message 19\n" in told and "Timeout (0:00:01)!" in told and "in work\n" in told
 
 
 def test_a_block_that_is_alive_or_has_ended_is_left_alone(tmp_path: Path) -> None:
