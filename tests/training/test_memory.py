@@ -1,22 +1,27 @@
 """dm2.training.memory."""
 
+import ctypes
 import platform
-import resource
+from types import SimpleNamespace
 
 import pytest
-import torch
 
 from dm2.training.memory import keep_freed_memory
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator alone is told")
-def test_memory_that_was_freed_is_taken_again_without_the_system():
-    def cleared_pages(rounds: int) -> int:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        for _ in range(rounds):
-            torch.ones(2**22)  # 16 MiB
-        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+def test_glibc_is_told_and_takes_both_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    mallopt, answers = ctypes.CDLL(None).mallopt, {}
 
+    def noted(option: int, value: int) -> None:
+        answers[option, value] = mallopt(option, value)
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace(mallopt=noted))
     keep_freed_memory()
-    cleared_pages(20)  # until the heap has a place for it
-    assert cleared_pages(20) < 2**24 // resource.getpagesize()
+    # -3 and -1 are M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of malloc.h; 1 is success
+    assert answers == {(-3, 32 * 2**20): 1, (-1, 2**31 - 1): 1}
+
+
+def test_without_glibc_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace())
+    keep_freed_memory()
