@@ -66,13 +66,12 @@ class RunDirectory:
         """The published policy of the evaluation with the highest win rate."""
         return self.path / "best_policy.safetensors"
 
-    @property
-    def best_policy_so_far(self) -> Path:
-        """The same policy while the run is unfinished."""
-        return self.checkpoints / "best_policy.safetensors"
+    def best_policy_so_far(self, env_steps: int) -> Path:
+        """A policy whose evaluation, after so many env steps, was the best until then, while the run is unfinished."""
+        return self.checkpoints / f"best-{env_steps:012d}.safetensors"
 
     def policy_so_far(self, percent: int) -> Path:
-        """The same policy while the run is unfinished."""
+        """The policy at a percentage of the env steps, while the run is unfinished."""
         return self.checkpoints / "policies" / f"{percent:03d}.safetensors"
 
     def check_metrics(self) -> None:

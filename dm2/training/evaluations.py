@@ -36,7 +36,8 @@ def evaluate_if_due(training: Training) -> None:
     book.next_evaluation = (book.env_steps // interval + 1) * interval
     row = evaluation_row(training)
     if row["win_rate"] > max((one["win_rate"] for one in book.rows), default=-1.0):
-        training.save_policy(training.run.best_policy_so_far, 100 * book.env_steps // training.settings.env_steps)
+        percent = min(100, 100 * book.env_steps // training.settings.env_steps)  # the last update goes past the end
+        training.save_policy(training.run.best_policy_so_far(book.env_steps), percent)
     book.rows.append(row)
     write_metrics(training.run.metrics_so_far, book.rows)
     training.report.message(
@@ -81,21 +82,26 @@ def _evaluate(training: Training, policy: Policy, generator: np.random.Generator
     )
 
 
+def best_row(rows: list[Row]) -> Row:
+    """The evaluation with the highest win rate, the first of equal ones."""
+    return max(rows, key=lambda row: row["win_rate"])
+
+
 def absolute_metric(training: Training) -> dict[str, Any]:
     """Evaluate the best policy and the last one on `ABSOLUTE_FACTOR` times the episodes of an evaluation.
 
     Source: Gorsane et al. 2022, "Towards a standardised performance evaluation protocol for cooperative MARL". The best
-    policy is that of the evaluation with the highest win rate, the first of equal ones; being chosen by its evaluation,
-    it is then measured on other battles. Both play the same ones.
+    policy is that of the `best_row`; being chosen by its evaluation, it is then measured on other battles. Both play
+    the same ones.
 
     Returns:
         Under "best" and "last" the env steps after which the policy was taken, and its `Evaluation`.
     """
-    rows = training.logbook.rows
-    best, last = max(rows, key=lambda row: row["win_rate"]), rows[-1]
+    best, last = best_row(training.logbook.rows), training.logbook.rows[-1]
     of_best = of_last = _absolute(training, last, training.learner.greedy_policy())
     if best is not last:
-        of_best = _absolute(training, best, read_policy(training.run.best_policy_so_far, greedy=True).policy)
+        policy = read_policy(training.run.best_policy_so_far(best["env_steps"]), greedy=True).policy
+        of_best = _absolute(training, best, policy)
     training.report.message(
         f"absolute metric, {of_last['n_episodes']} episodes per policy: win rate {of_best['win_rate']:.3f} of the"
         f" best, {of_last['win_rate']:.3f} of the last"

@@ -153,8 +153,9 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Identity, Logbook]:
 def forget_checkpoints(run: RunDirectory) -> None:
     """Delete everything an unfinished run goes on from; what was published stays."""
     policies = list(run.policy_so_far(100).parent.glob("*.safetensors"))
+    policies += run.checkpoints.glob("best-*.safetensors")
     damaged = list(run.checkpoints.glob("resume-*.damaged"))
-    for path in [*checkpoints(run), *damaged, *policies, run.best_policy_so_far, run.metrics_so_far]:
+    for path in [*checkpoints(run), *damaged, *policies, run.metrics_so_far]:
         path.unlink(missing_ok=True)
 
 

@@ -24,7 +24,7 @@ from dm2.learners.interface import build_learner
 from dm2.nets.products import library
 from dm2.settings.algorithms import run_digest
 from dm2.settings.run import RunSettings
-from dm2.training.evaluations import absolute_metric, evaluate_if_due, write_metrics
+from dm2.training.evaluations import absolute_metric, best_row, evaluate_if_due, write_metrics
 from dm2.training.kept_policies import keep_due_policies
 from dm2.training.loop import Observer, Training, begin, train_to_the_end
 from dm2.training.memory import keep_freed_memory
@@ -140,7 +140,8 @@ def is_finished(run: RunDirectory, settings: RunSettings, identity: Identity) ->
     if not run.record.exists():  # written last
         return False
     check_identity(run.record, read_json(run.record), identity)
-    return run.metrics.exists() and all(run.policy(percent).exists() for percent in settings.policy_percents)
+    published = [run.metrics, run.best_policy, *map(run.policy, settings.policy_percents)]
+    return all(path.exists() for path in published)
 
 
 def publish(training: Training, absolute: Mapping[str, Any]) -> None:
@@ -148,7 +149,7 @@ def publish(training: Training, absolute: Mapping[str, Any]) -> None:
     run = training.run
     for percent in training.settings.policy_percents:
         copy_file(run.policy_so_far(percent), run.policy(percent))
-    copy_file(run.best_policy_so_far, run.best_policy)
+    copy_file(run.best_policy_so_far(best_row(training.logbook.rows)["env_steps"]), run.best_policy)
     write_metrics(run.metrics, training.logbook.rows)
     write_json(run.record, {**record(training), "absolute_metric": absolute})
 

@@ -134,11 +134,17 @@ def test_the_absolute_metric_is_of_ten_times_the_episodes(unkilled: RunDirectory
     assert found["best"]["n_episodes"] == found["last"]["n_episodes"] == 10 * SETTINGS.evaluation_episodes
     kept, record = load_tensors(unkilled.best_policy, kind="policy", shapes={"weights": [2, 4]})
     assert record["env_steps"] == int(best["env_steps"])
+    assert record["percent"] == 100 * int(best["env_steps"]) // SETTINGS.env_steps
     seed = int(stream(SETTINGS.seed, "absolute metric").integers(2**62))
     for name, weights in (("best", kept), ("last", load_tensors(unkilled.policy(100), kind="policy")[0])):
         played = toy_evaluate(ToyPolicy(weights["weights"], greedy=True), "", "", seed, 30)
         assert played.return_mean == found[name]["return_mean"]
     assert found["best"]["return_mean"] != found["last"]["return_mean"]
+
+
+class JudgedToy(ToyLearner):
+    def judges_state(self) -> dict[str, torch.Tensor]:
+        return {"critic.weights": 2 * self.weights}
 
 
 def test_the_best_policy_is_the_first_of_equal_ones_and_may_be_the_last(tmp_path: Path) -> None:
@@ -150,11 +156,15 @@ def test_the_best_policy_is_the_first_of_equal_ones_and_may_be_the_last(tmp_path
     with mock.patch("support.toy_training.toy_evaluate", evaluate):
         run_toy(tmp_path / "first")
         rates = iter(n / 100 for n in range(20))
-        run_toy(tmp_path / "last")
+        run_toy(tmp_path / "last", JudgedToy())
     rows = rows_of(RunDirectory(tmp_path / "first").metrics)
     assert absolute_metric(RunDirectory(tmp_path / "first"))["best"]["env_steps"] == int(rows[1]["env_steps"])
-    found = absolute_metric(RunDirectory(tmp_path / "last"))
-    assert found["best"] == found["last"]
+    last = RunDirectory(tmp_path / "last")
+    assert absolute_metric(last)["best"] == absolute_metric(last)["last"]
+    assert int(rows_of(last.metrics)[-1]["env_steps"]) >= 1.01 * SETTINGS.env_steps  # the last update went past the end
+    assert last.best_policy.read_bytes() == last.policy(100).read_bytes()
+    tensors, record = load_tensors(last.best_policy, kind="policy")
+    assert record["percent"] == 100 and tensors.keys() == {"weights", "critic.weights"}
 
 
 def test_an_observer_is_told_before_the_first_update_and_after_each(unkilled: RunDirectory, tmp_path: Path) -> None:
@@ -194,10 +204,11 @@ def test_a_finished_run_is_left_alone_unless_fresh(tmp_path: Path, capsys: pytes
     assert run.record.stat().st_mtime_ns > before
 
 
-def test_outputs_that_a_workflow_deleted_are_made_again(unkilled: RunDirectory, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["metrics.csv", "best_policy.safetensors", "policies/050.safetensors"])
+def test_outputs_that_a_workflow_deleted_are_made_again(unkilled: RunDirectory, tmp_path: Path, name: str) -> None:
     run = RunDirectory(tmp_path)
     run_toy(tmp_path)
-    run.metrics.unlink()
+    (tmp_path / name).unlink()
     run_toy(tmp_path)
     same_results(run, unkilled)
 
@@ -268,6 +279,38 @@ def test_a_kill_at_every_write_ends_like_an_unkilled_run(tmp_path: Path) -> None
         assert run.policy(50).read_bytes() == RunDirectory(tmp_path / "unkilled").policy(50).read_bytes()
         assert absolute_metric(run) == absolute_metric(RunDirectory(tmp_path / "unkilled"))
     assert 16 < moment < 999
+
+
+def test_the_best_policy_is_that_of_the_rows_that_stand_where_a_run_goes_on_otherwise(tmp_path: Path) -> None:
+    """What was evaluated between the checkpoint and the kill is as good as never played, the policies too."""
+    run, rates = RunDirectory(tmp_path), iter([0.1, 0.2, 0.9])
+
+    def evaluate(*arguments, **options):
+        return replace(toy_evaluate(*arguments, **options), win_rate=next(rates, 0.0))
+
+    class DyingAfterTheThird(ToyLearner):
+        def learn(self, episodes):
+            if len(rows_of(run.metrics_so_far)) == 3:
+                raise Killed
+            return super().learn(episodes)
+
+    class StoppingAfterTheSecond(ToyLearner):
+        def learn(self, episodes):
+            if len(rows_of(run.metrics_so_far)) == 2:
+                signal.raise_signal(signal.SIGTERM)
+            return super().learn(episodes)
+
+    with mock.patch("support.toy_training.toy_evaluate", evaluate):
+        with pytest.raises(TrainingInterrupted):
+            run_toy(tmp_path, StoppingAfterTheSecond(), checkpoint_minutes=60.0)
+        with pytest.raises(Killed):
+            run_toy(tmp_path, DyingAfterTheThird(), checkpoint_minutes=60.0)
+        run_toy(tmp_path)
+    rows = rows_of(run.metrics)
+    assert [float(row["win_rate"]) for row in rows[:3]] == [0.1, 0.2, 0.0]
+    _, record = load_tensors(run.best_policy, kind="policy")
+    assert record["env_steps"] == absolute_metric(run)["best"]["env_steps"] == int(rows[1]["env_steps"])
+    assert not list(run.checkpoints.glob("*.safetensors"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
