@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from dm2.analysis.curve_figures import format_steps, number_range
-from dm2.analysis.judgement import WHOLE, decided_on, deciding, interval_text, not_judged, shown
+from dm2.analysis.judgement import POOLED, WHOLE, decided_on, deciding, interval_text, not_judged, shown
 from dm2.analysis.markdown import markdown_table
 from dm2.analysis.records import effort, hardware, read_records
 from dm2.analysis.report import CLAIMS, SUMMARY
@@ -151,11 +151,14 @@ def _ours(claim: Any, behind: pd.DataFrame) -> str:
     if behind.empty:
         return str(claim.verdict)
     rows = deciding(behind)
-    told = [f"{row.statistic} {_number(row)}".rstrip() for row in rows.itertuples()]
-    reasons = dict.fromkeys(rows.query("verdict != @NOT_RUN and reason != ''")["reason"])
-    return f"**{claim.verdict}** on {decided_on(behind)}: {'; '.join(told)}" + (
-        f" ({'; '.join(reasons)})" if reasons else ""
-    )
+    run, unrun = rows[rows["verdict"] != NOT_RUN], rows[rows["verdict"] == NOT_RUN]
+    told = "; ".join(f"{row.statistic} {_number(row)}".rstrip() for row in run.itertuples())
+    reasons = dict.fromkeys([*filter(None, run["reason"]), *map(_missing, unrun.itertuples())])
+    return f"**{claim.verdict}** on {decided_on(behind)}: {told}" + (f" ({'; '.join(reasons)})" if reasons else "")
+
+
+def _missing(row: Any) -> str:
+    return f"{NOT_RUN}: {row.statistic} on {row.part.removeprefix(POOLED)}"
 
 
 def _papers_number(row: Any) -> str:
@@ -165,8 +168,7 @@ def _papers_number(row: Any) -> str:
 
 
 def _number(row: Any) -> str:
-    """What was found, or what was not run."""
-    return NOT_RUN if row.verdict == NOT_RUN else interval_text(row.estimate, row.low, row.high)
+    return interval_text(row.estimate, row.low, row.high)
 
 
 def _verdicts(whole: pd.DataFrame, parts: pd.DataFrame) -> str:
@@ -175,16 +177,17 @@ def _verdicts(whole: pd.DataFrame, parts: pd.DataFrame) -> str:
     rows = []
     for claim in whole.itertuples():
         behind = parts[parts["claim"] == claim.claim]
+        decisive = deciding(behind).query("verdict != @NOT_RUN")
         rows.append(
             {
                 "claim": claim.claim,
                 "in words": claim.sentence,
                 "verdict": f"**{claim.verdict}**",
                 "on": decided_on(behind),
-                "ours": "; ".join(filter(None, map(_number, deciding(behind).itertuples()))),
-                "the paper's": "; ".join(filter(None, map(_papers_number, deciding(behind).itertuples()))),
+                "ours": "; ".join(filter(None, map(_number, decisive.itertuples()))),
+                "the paper's": "; ".join(filter(None, map(_papers_number, decisive.itertuples()))),
                 "by the same rule": claim.paper_verdict,
-                "seeds": deciding(behind)["n_seeds"].min(),
+                "seeds": decisive["n_seeds"].min(),
             }
         )
     return markdown_table(pd.DataFrame(rows).astype({"seeds": "Int64"}))
