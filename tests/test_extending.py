@@ -79,6 +79,7 @@ def test_the_new_scale_is_planned(outputs: dict[str, str]) -> None:
     plan = printed_by(outputs, "snakemake")
     assert re.search(r"^Scale tiny, from nothing: 8 runs, 16,000 env steps", plan, re.MULTILINE)
     assert re.search(r"^sample_demonstrations +2$", plan, re.MULTILINE)
+    assert re.search(r"^  in no figure: dm2_strong on 3m, 2m_vs_3sc$", plan, re.MULTILINE)
 
 
 def test_the_new_figures_are_drawn(outputs: dict[str, str], project: Path) -> None:

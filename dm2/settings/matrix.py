@@ -200,6 +200,26 @@ class Matrix:
         """What the figure's panel of a map shows: the conditions that the scale runs, in the order of the legend."""
         return tuple(one for one in self.figures[figure].drawn_on(map_name) if one in self.scale.conditions(map_name))
 
+    @property
+    def in_no_figure(self) -> dict[str, tuple[str, ...]]:
+        """The maps on which the scale runs a condition that no figure shows there, by condition."""
+        shown = self._shown_by(self.figures)
+        hidden: dict[str, tuple[str, ...]] = {}
+        for map_name in self.scale.map_names:
+            for one in self.scale.conditions(map_name):
+                if one not in shown[map_name]:
+                    hidden[one] = (*hidden.get(one, ()), map_name)
+        return hidden
+
+    def _shown_by(self, figures: Iterable[str]) -> dict[str, set[str]]:
+        """What figures show on each map of the scale, what they compare it with included."""
+        shown: dict[str, set[str]] = {map_name: set() for map_name in self.scale.map_names}
+        for name in figures:
+            for map_name in self.figure_maps(name):
+                baseline = [self.figures[name].baseline or ""]
+                shown[map_name].update(self.figure_conditions(name, map_name), baseline)
+        return shown
+
     def _of_figures(self, narrows: bool) -> Matrix:
         """What the scale's `figures` show and nothing else.
 
@@ -210,24 +230,20 @@ class Matrix:
             SettingsError: there is no such figure, the scale runs nothing that one shows, or more than all show.
         """
         where = f"config/scales/{self.scale.scale}.yaml: figures"
-        shown: dict[str, set[str]] = {}
         for name in self.scale.figures:
             check_name("figure", name, self.figures, where)
-            maps = self.figure_maps(name)
-            if not maps:
+            if not self.figure_maps(name):
                 raise SettingsError(f"{where}: found {name!r}, of which the scale runs nothing; add it to `runs`")
-            for map_name in maps:
-                baseline = [self.figures[name].baseline or ""]
-                shown.setdefault(map_name, set()).update(self.figure_conditions(name, map_name), baseline)
+        shown = self._shown_by(self.scale.figures)
         for map_name in self.scale.map_names:
-            lost = [one for one in self.scale.conditions(map_name) if one not in shown.get(map_name, ())]
+            lost = [one for one in self.scale.conditions(map_name) if one not in shown[map_name]]
             if lost and not narrows:
                 raise SettingsError(
                     f"{where}: found none that shows {lost[0]!r} on {map_name!r}, which the scale runs; add one, or"
                     " take it out of `runs`"
                 )
         kept = {
-            key: {name: tuple(one for one in runs[name] if one in shown[name]) for name in runs if name in shown}
+            key: {name: tuple(one for one in runs[name] if one in shown[name]) for name in runs if shown[name]}
             for key, runs in (("runs", self.scale.runs), ("single_seed_runs", self.scale.single_seed_runs))
         }
         figures = {name: self.figures[name] for name in self.scale.figures}

@@ -106,7 +106,7 @@ def _cost(part: str, runs: Sequence[RunSettings], throughput: Throughput) -> Cos
 
 
 def plan_in_words(matrix: Matrix, throughput: Throughput) -> str:
-    """The cost of a scale as text: a line with the totals, then a line per kind of learner."""
+    """The cost of a scale as text: a line with the totals, a line per kind of learner; and what no figure shows."""
     found = costs(map(matrix.settings, matrix.runs), throughput)
     hours = sum(cost.core_hours or 0 for cost in found)
     missing = [cost.part for cost in found if cost.core_hours is None]
@@ -114,9 +114,9 @@ def plan_in_words(matrix: Matrix, throughput: Throughput) -> str:
     total = f"{sum(cost.runs for cost in found):,} runs, {sum(cost.env_steps for cost in found):,} env steps"
     lines = [f"Scale {matrix.scale.scale}, from nothing: {total}, about {_round(hours)} core hours{but}."]
     lines += [_line(cost) for cost in found]
-    return "\n".join(
-        [*lines, f"  env steps/s: of one core, measured on {throughput.map_name}, benchmarks/throughput.csv"]
-    )
+    lines.append(f"  env steps/s: of one core, measured on {throughput.map_name}, benchmarks/throughput.csv")
+    hidden = [f"{condition} on {', '.join(maps)}" for condition, maps in matrix.in_no_figure.items()]
+    return "\n".join([*lines, f"  in no figure: {'; '.join(hidden)}"] if hidden else lines)
 
 
 def _line(cost: Cost) -> str:

@@ -32,6 +32,16 @@ def test_the_first_line_has_the_totals() -> None:
     assert " ".join(ippo.split()) == "ippo 2 runs 720,000 env steps 20 core hours at 10 env steps/s"
 
 
+def test_the_last_line_names_what_no_figure_shows() -> None:
+    runs = {"3m": ["ippo", "dm2_heuristic_demo"], "8m": ["dm2_heuristic_demo", "ippo"]}
+    *_, last = plan_in_words(load("smoke", runs=runs), MEASURED).splitlines()
+    assert last == "  in no figure: dm2_heuristic_demo on 3m, 8m"
+
+
+def test_nothing_is_said_of_figures_that_show_all_runs() -> None:
+    assert "figure" not in plan_in_words(load("smoke", runs={"3m": ["ippo"]}), MEASURED)
+
+
 def test_more_gradient_steps_of_qmix_than_measured_take_longer() -> None:
     layer = {"env_steps": 72_000, "qmix": {"n_battles": 4, "gradient_steps": 9}}
     matrix = load("smoke", runs={"3m": ["qmix", "ippo"]}, defaults=layer)
