@@ -56,11 +56,12 @@ def check_given(settings: RunSettings, demonstrations: object | None) -> None:
 def run_digest(stage: str, settings: RunSettings) -> str:
     """Digest of the code of a stage that trains a run or plays with its policy.
 
-    It counts the run's own algorithm and engine: a change to another one leaves it alone.
+    It counts the run's own algorithm, engine and map: a change to another one leaves it alone.
 
     Args:
         stage: module of the stage, e.g. "dm2.scripts.train".
         settings: of the run.
     """
     others = [module for engine, module in ENGINES.items() if engine != settings.backend]
-    return code_digest(stage, learner_name(settings), policy_name(settings), leave_out=others)
+    names = (stage, learner_name(settings), policy_name(settings))
+    return code_digest(*names, leave_out=others, map_names=[settings.map_name])

@@ -4,8 +4,8 @@ It is the same under every version of Python, so that another one trains nothing
 
 Snakemake watches a rule's command and not what the command imports. Each rule therefore carries the digest of its
 script and of all modules of this package that the script imports, directly or through others, and of the data files
-beside them. Settings do not count: their effect stands in the settings files, which are inputs of the rules. Nor does
-what shows progress.
+beside them; of units and maps, of those that the stage plays. Settings do not count: their effect stands in the
+settings files, which are inputs of the rules. Nor does what shows progress.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 
 from dm2.core.imports import imported, is_package, source, syntax_tree
 from dm2.settings.base import read_yaml
+from dm2.settings.maps import MAPS_FILE, UNITS_FILE, data_of_maps
 
 NEVER_COUNTED = (
     "dm2",
@@ -28,12 +29,13 @@ NEVER_COUNTED = (
 DIGEST_CHARACTERS = 16
 
 
-def code_digest(*names: str, leave_out: Collection[str] = ()) -> str:
+def code_digest(*names: str, leave_out: Collection[str] = (), map_names: Collection[str] | None = None) -> str:
     """Digest of modules of this package and of all they import from this package.
 
     Args:
         names: the stage's module, e.g. "dm2.scripts.train", and what it only imports by name: `module:attribute`.
         leave_out: modules that the stage imports but does not use, e.g. another engine.
+        map_names: maps that the stage is about: of units.yaml and maps.yaml they and their units count. None: all do.
 
     Returns:
         `DIGEST_CHARACTERS` hexadecimal digits.
@@ -41,27 +43,37 @@ def code_digest(*names: str, leave_out: Collection[str] = ()) -> str:
     Raises:
         ModuleNotFoundError: the package has no such module.
     """
+    maps = None if map_names is None else frozenset(map_names)
     digest = hashlib.sha256(f"{names}\n".encode())
     for name in sorted(counted_modules(*names, leave_out=leave_out)):
         digest.update(f"{name}\n{_module_digest(name)}\n".encode())
+        for path in _data_files(name):
+            digest.update(f"{path.name}\n{_data_digest(path, maps)}\n".encode())
     return digest.hexdigest()[:DIGEST_CHARACTERS]
 
 
 def counted_modules(*names: str, leave_out: Collection[str] = ()) -> set[str]:
-    """The modules that `code_digest` of the same arguments is made of."""
+    """The modules that `code_digest` of the same names is made of."""
     return imported([name.partition(":")[0] for name in names], {*leave_out, *NEVER_COUNTED})
 
 
 @cache
 def _module_digest(module: str) -> str:
-    digest = hashlib.sha256(_rendered(syntax_tree(module)).encode())
-    for path in _data_files(module):
+    return hashlib.sha256(_rendered(syntax_tree(module)).encode()).hexdigest()
+
+
+@cache
+def _data_digest(path: Path, map_names: frozenset[str] | None) -> str:
+    if map_names is not None and path in (MAPS_FILE, UNITS_FILE):
+        maps, units = data_of_maps(map_names)
         # The order of keys counts: that of a map's units changes its battles.
+        data = ascii((maps if path == MAPS_FILE else units).model_dump()).encode()
+    else:
         data = ascii(read_yaml(path)).encode() if path.suffix == ".yaml" else path.read_bytes()
-        digest.update(f"{path.name}\n{hashlib.sha256(data).hexdigest()}\n".encode())
-    return digest.hexdigest()
+    return hashlib.sha256(data).hexdigest()
 
 
+@cache
 def _data_files(module: str) -> list[Path]:
     """What modules read beside code: all YAML files of a package; of any module, the files beside it that it names."""
     folder = source(module).parent

@@ -7,9 +7,9 @@ be; neither numba nor the simulator is imported for it.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -18,6 +18,7 @@ from dm2.settings.base import Count, Name, Settings, SettingsError, did_you_mean
 
 DATA = Path(__file__).parents[1] / "battle" / "data"
 UNITS_FILE, MAPS_FILE = DATA / "units.yaml", DATA / "maps.yaml"
+Entry = TypeVar("Entry")
 Attribute = Literal["Light", "Armored", "Biological", "Mechanical", "Psionic", "Massive", "Structure"]
 
 
@@ -298,6 +299,26 @@ def map_data() -> MapData:
     for name, battle_map in maps.maps.items():
         check_units(f"{MAPS_FILE}: maps.{name}", battle_map, unit_data())
     return maps
+
+
+def data_of_maps(names: Collection[str]) -> tuple[MapData, UnitData]:
+    """What the battles on some maps are made of: these maps and their arenas; their units and the weapons of those.
+
+    What holds for all maps is there too. A name that no map has, such as that of a map of StarCraft II's, adds nothing.
+    """
+    maps, units = map_data(), unit_data()
+    own = _only(names, maps.maps)
+    arenas = {one.arena for one in own.values()}
+    sides = {unit for one in own.values() for unit in (*one.allies, *one.enemies)}
+    weapons = {weapon for unit in sides for weapon in units.units[unit].weapons}
+    return (
+        maps.model_copy(update={"maps": own, "arenas": _only(arenas, maps.arenas)}),
+        units.model_copy(update={"units": _only(sides, units.units), "weapons": _only(weapons, units.weapons)}),
+    )
+
+
+def _only(names: Collection[str], entries: Mapping[str, Entry]) -> dict[str, Entry]:
+    return {name: entry for name, entry in entries.items() if name in names}
 
 
 def check_units(where: str, battle_map: Map, units: UnitData) -> None:

@@ -39,7 +39,7 @@ def settings_of(condition: str, **changes: object) -> RunSettings:
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `run_digest` return the modules that it counts instead of their digest."""
-    monkeypatch.setattr(algorithms, "code_digest", counted_modules)
+    monkeypatch.setattr(algorithms, "code_digest", lambda *names, map_names, **rest: counted_modules(*names, **rest))
 
 
 @pytest.mark.usefixtures("counted")
@@ -65,6 +65,13 @@ def test_the_choice_of_an_expert_depends_on_nothing_that_plans_or_shows(stage: s
     modules = counted_modules(stage)
     assert {"dm2.play.curves", "dm2.play.experts"} <= modules
     assert {module for module in modules if plans_or_shows(module)} == set()
+
+
+def test_a_run_depends_on_its_own_map_and_on_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(algorithms, "code_digest", lambda *names, map_names, **rest: asked.append(map_names))
+    run_digest("dm2.training.run", settings_of("ippo", map_name="8m"))
+    assert asked == [["8m"]]
 
 
 def test_a_run_depends_on_the_function_that_its_algorithm_names(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@ import ast
 import hashlib
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,8 +10,12 @@ import pytest
 import dm2
 from dm2.core import imports
 from dm2.settings import code_digest as subject
+from dm2.settings import maps
 from dm2.settings.code_digest import code_digest
+from dm2.settings.files import Layer, merge
+from dm2.settings.maps import MapData, UnitData, map_data, unit_data
 
+CACHED = (subject._module_digest, subject._data_files, subject._data_digest)
 FILES = {
     "__init__.py": "",
     "stage.py": "from pkg.equation import double\nimport pkg.engine\n\nx = double(1)\npage = 'page.html'\n",
@@ -41,7 +45,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def forget() -> None:
-    for cached in (imports.imports, imports.syntax_tree, subject._module_digest):
+    for cached in (imports.imports, imports.syntax_tree, *CACHED):
         cached.cache_clear()
 
 
@@ -134,6 +138,8 @@ import ast, hashlib, sys, types
 # It needs pydantic, which another Python may lack.
 sys.modules["dm2.settings.base"] = types.ModuleType("dm2.settings.base")
 sys.modules["dm2.settings.base"].read_yaml = None
+sys.modules["dm2.settings.maps"] = maps = types.ModuleType("dm2.settings.maps")
+maps.MAPS_FILE = maps.UNITS_FILE = maps.data_of_maps = None
 from dm2.settings.code_digest import _rendered
 
 print(hashlib.sha256(_rendered(ast.parse(sys.stdin.buffer.read())).encode()).hexdigest()[:16])
@@ -168,6 +174,80 @@ def test_every_data_file_of_the_package_counts_for_some_module() -> None:
     counted = {file for module in modules for file in subject._data_files(module.removesuffix(".__init__"))}
     data = {path for path in root.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc", ".nbc", ".nbi")}
     assert data - counted == {root / "py.typed"}
+
+
+def digests_of_maps() -> dict[str, str]:
+    """The digest of what makes battles, for each shipped map."""
+    return {name: code_digest("dm2.battle.scenario", map_names=[name]) for name in SHIPPED}
+
+
+SHIPPED = tuple(map_data().maps)
+NEW_UNIT = {"units": {"Scarecrow": unit_data().units["Marine"].model_dump() | {"weapons": ["Straw"]}}}
+NEW_WEAPON = {"weapons": {"Straw": unit_data().weapons["GaussRifle"].model_dump()}}
+NEW_MAP = {"maps": {"2m_vs_3sc": map_data().maps["3m"].model_dump() | {"enemies": {"Scarecrow": 3}}}}
+
+
+@pytest.fixture
+def ship(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Layer, Layer], None]]:
+    """Takes units.yaml and maps.yaml that are to be the package's."""
+
+    def take(units: Layer, battle_maps: Layer) -> None:
+        new_units, new_maps = UnitData.model_validate(units), MapData.model_validate(battle_maps)
+        monkeypatch.setattr(maps, "unit_data", lambda: new_units)
+        monkeypatch.setattr(maps, "map_data", lambda: new_maps)
+        subject._data_digest.cache_clear()
+
+    yield take
+    monkeypatch.undo()
+    subject._data_digest.cache_clear()
+
+
+def with_unit(name: str) -> set[str]:
+    return {key for key, one in map_data().maps.items() if name in one.allies or name in one.enemies}
+
+
+def on_arena(name: str) -> set[str]:
+    return {key for key, one in map_data().maps.items() if one.arena == name}
+
+
+@pytest.mark.parametrize(
+    ("in_units", "in_maps", "changed"),
+    [
+        ({}, {}, set()),
+        (merge(NEW_UNIT, NEW_WEAPON), merge(NEW_MAP, {"arenas": {"moon": {"bounds": [0, 0, 32, 32]}}}), set()),
+        ({"units": {"Zealot": {"health": 101}}}, {}, with_unit("Zealot")),
+        ({"units": {"Medivac": {"heal": {"range": 5}}}}, {}, {"MMM", "MMM2"}),
+        ({"weapons": {"GaussRifle": {"damage": 7}}}, {}, with_unit("Marine")),
+        ({}, {"arenas": {"round": {"cliff": [10, 10, 11, 11]}}}, on_arena("round")),
+        ({}, {"maps": {"3m": {"episode_limit": 61}}}, {"3m"}),
+        ({}, {"playable_size": 29}, set(SHIPPED)),
+    ],
+    ids=["nothing", "additions", "unit", "healer", "weapon", "arena", "map", "all maps"],
+)
+def test_a_map_counts_by_its_own_units_and_ground(
+    ship: Callable[[Layer, Layer], None], in_units: Layer, in_maps: Layer, changed: set[str]
+) -> None:
+    before = digests_of_maps()
+    ship(merge(unit_data().model_dump(), in_units), merge(map_data().model_dump(), in_maps))
+    after = digests_of_maps()
+    assert {name for name in SHIPPED if before[name] != after[name]} == changed
+
+
+def test_the_order_of_a_maps_units_counts(ship: Callable[[Layer, Layer], None]) -> None:
+    before = digests_of_maps()
+    data = map_data().model_dump()
+    data["maps"]["2s3z"]["allies"] = dict(reversed(data["maps"]["2s3z"]["allies"].items()))
+    ship(unit_data().model_dump(), data)
+    after = digests_of_maps()
+    assert {name for name in SHIPPED if before[name] != after[name]} == {"2s3z"}
+
+
+def test_the_rules_of_battle_count_whole_for_every_map(package: Path) -> None:
+    """As all data do but those of units and maps."""
+    before = code_digest("pkg.stage", map_names=["3m"])
+    (package / "engine" / "units.yaml").write_text("Marine: {health: 45}\n")
+    forget()
+    assert code_digest("pkg.stage", map_names=["3m"]) != before
 
 
 def test_unknown_module_is_refused(package: Path) -> None:

@@ -106,8 +106,13 @@ def sampling_code(wildcards):
     return (
         run_digest(stage, MATRIX.settings(experts[0]))
         if experts
-        else code_digest(stage)
+        else code_digest(stage, map_names=[wildcards.map_name])
     )
+
+
+def showing_code(stage):
+    """Digest of the code of a stage that makes tables, figures or battles of the scale's maps."""
+    return code_digest(stage, map_names=MATRIX.scale.map_names)
 
 
 def growing(amount):

@@ -30,7 +30,7 @@ rule draw_figure:
         stem=lambda wildcards, output: Path(output.pdf).with_suffix(""),
         config_folder=lambda wildcards, input: Path(input.experiments).parent,
         configuration=json.dumps(config, sort_keys=True),
-        code=code_digest("dm2.scripts.draw_figure"),
+        code=showing_code("dm2.scripts.draw_figure"),
     shell:
         "python -m dm2.scripts.draw_figure {wildcards.figure:q} --curves {input.curves:q}"
         " --demonstrations {input.demonstrations:q} --paper-curves {input.paper_curves:q} --stem {params.stem:q}"
@@ -61,7 +61,7 @@ rule write_report:
         runtime=growing(10),
     params:
         results=lambda wildcards, output: Path(output[0]).parent,
-        code=code_digest("dm2.scripts.write_report"),
+        code=showing_code("dm2.scripts.write_report"),
     shell:
         "python -m dm2.scripts.write_report --results {params.results:q} --output {output:q} {input.figures:q}"
         " > {log:q} 2>&1"
@@ -92,6 +92,6 @@ rule record_battles:
         mem_mb=growing(2048),
         runtime=growing(30),
     params:
-        code=code_digest("dm2.scripts.record_battles"),
+        code=showing_code("dm2.scripts.record_battles"),
     shell:
         "python -m dm2.scripts.record_battles --output {output:q} {input:q} > {log:q} 2>&1"

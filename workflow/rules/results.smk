@@ -26,7 +26,7 @@ rule aggregate_runs:
         runtime=growing(10),
     params:
         runs=[run.directory(SCALE) for run in MATRIX.learners],
-        code=code_digest("dm2.scripts.aggregate_runs"),
+        code=showing_code("dm2.scripts.aggregate_runs"),
     shell:
         "python -m dm2.scripts.aggregate_runs --curves {output.curves:q} --summary {output.summary:q}"
         " --records {output.records:q} {params.runs:q} > {log:q} 2>&1"
@@ -57,7 +57,7 @@ rule aggregate_demonstrations:
         runtime=growing(10),
     params:
         runs=[run.directory(SCALE) for run in MATRIX.learners],
-        code=code_digest("dm2.scripts.aggregate_demonstrations"),
+        code=showing_code("dm2.scripts.aggregate_demonstrations"),
     shell:
         "python -m dm2.scripts.aggregate_demonstrations --output {output:q} {params.runs:q} > {log:q} 2>&1"
 
@@ -86,7 +86,7 @@ rule judge_claims:
         mem_mb=growing(1024),
         runtime=growing(10),
     params:
-        code=code_digest("dm2.scripts.judge_claims"),
+        code=showing_code("dm2.scripts.judge_claims"),
     shell:
         "python -m dm2.scripts.judge_claims --curves {input.curves:q} --demonstrations {input.demonstrations:q}"
         " --paper-curves {input.paper_curves:q} --paper-demonstrations {input.paper_demonstrations:q}"
