@@ -33,7 +33,16 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from dm2.analysis.plotting import figure_settings
 from dm2.analysis.statistics import Floats, mean_and_sd
-from dm2.analysis.tables import PAPER_FIGURES, ResultsError, engine_name, paper_curve, seed_curves, was_run, write_table
+from dm2.analysis.tables import (
+    PAPER_FIGURES,
+    ResultsError,
+    engine_name,
+    is_cut,
+    paper_curve,
+    seed_curves,
+    was_run,
+    write_table,
+)
 from dm2.core.files import atomic_path
 from dm2.settings.matrix import Matrix
 
@@ -250,11 +259,16 @@ def drawn_rows(
         pd.concat([part for part in parts if len(part)], ignore_index=True) if any(map(len, parts)) else pd.DataFrame()
     )
     if rows.empty or not (rows["series"] == OURS).any():
-        wanted = ", ".join(f"{c.name} on {p.map_name}" for p in description.panels for c in p.conditions)
-        raise ResultsError(f"figure {description.title!r}: found none of its runs in the learning curves: {wanted}")
+        raise nothing_run(description)
     rows.insert(0, "backend", curves["backend"].iloc[0])
     rows.insert(0, "scale", curves["scale"].iloc[0])
     return rows
+
+
+def nothing_run(description: FigureDescription) -> ResultsError:
+    """The error of a figure none of whose conditions was run on any of its maps."""
+    wanted = ", ".join(f"{c.name} on {p.map_name}" for p in description.panels for c in p.conditions)
+    return ResultsError(f"figure {description.title!r}: found none of its runs in the learning curves: {wanted}")
 
 
 def _rows(panel: Panel, condition: DrawnCondition, series: str, **columns: object) -> pd.DataFrame:
@@ -540,8 +554,8 @@ def curve_notes(description: FigureDescription, rows: pd.DataFrame) -> list[str]
     ours = rows[rows["series"] == OURS]
     notes = [*not_run(description, ours), *experts_of(rows)]
     for (title, name), curve in ours.groupby(["panel", "condition"], sort=False):
-        spacing = curve["env_steps"].diff().max()
-        if (cut := curve["env_steps_cut"].iloc[0]) > spacing:  # less is only where the last evaluation fell
+        cut = curve["env_steps_cut"].iloc[0]
+        if is_cut(cut, curve["env_steps"].iloc[-1], len(curve)):
             notes.append(f"{name} on {title}: seeds of unequal length, {format_steps(cut)} env steps left out")
     return notes
 

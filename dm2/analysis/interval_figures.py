@@ -40,6 +40,7 @@ from dm2.analysis.curve_figures import (
     format_steps,
     marker_places,
     not_run,
+    nothing_run,
     save,
     subtitle,
 )
@@ -55,9 +56,9 @@ from dm2.analysis.statistics import (
 )
 from dm2.analysis.tables import (
     ACCURACY,
-    ResultsError,
     SeedCurves,
     comparable_curves,
+    is_cut,
     seed_curves,
     was_run,
     with_accuracy,
@@ -228,8 +229,7 @@ def _row(
 
 def _table(description: FigureDescription, curves: pd.DataFrame, parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     if not parts:
-        wanted = ", ".join(f"{c.name} on {p.map_name}" for p in description.panels for c in p.conditions)
-        raise ResultsError(f"figure {description.title!r}: found none of its runs in the learning curves: {wanted}")
+        raise nothing_run(description)
     rows = pd.concat(parts, ignore_index=True)
     rows.insert(0, "backend", curves["backend"].iloc[0])
     rows.insert(0, "scale", curves["scale"].iloc[0])
@@ -333,7 +333,6 @@ def interval_notes(description: FigureDescription, rows: pd.DataFrame) -> list[s
         notes.append(f"fewer than {MIN_SEEDS} seeds: too few for the intervals to hold what they promise")
     for (title, name), part in rows.groupby(["panel", "condition"], sort=False):
         cut, last = part["env_steps_cut"].iloc[0], part["env_steps"].iloc[-1]
-        spacing = last / max(part["evaluations"].iloc[0] - 1, 1)
-        if cut > spacing and title != POOLED:  # less is only where the last evaluation fell
+        if title != POOLED and is_cut(cut, last, part["evaluations"].iloc[0]):
             notes.append(f"{name} on {title}: runs of unequal length, {format_steps(cut)} env steps left out")
     return notes

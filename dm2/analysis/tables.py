@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -310,14 +311,24 @@ def _summary_row(curves: pd.DataFrame, map_name: str, condition: str) -> dict[st
     return row
 
 
+def is_cut(env_steps_cut: Any, env_steps: Any, evaluations: Any) -> Any:
+    """Whether runs were of unequal length: they differ by more than where the last evaluation fell.
+
+    Args:
+        env_steps_cut: env steps by which the longest run exceeds the common part; a number or a column.
+        env_steps: end of the common part.
+        evaluations: points of the common grid.
+    """
+    return env_steps_cut > env_steps / np.maximum(evaluations - 1, 1)
+
+
 def cut_short(summary: pd.DataFrame) -> list[str]:
     """A sentence for each condition whose seeds have unequal lengths, so that only their common part counts.
 
     Args:
         summary: what `summary_table` returned.
     """
-    spacing = summary["env_steps"] / (summary["evaluations"] - 1).clip(lower=1)
-    cut = summary[summary["env_steps_cut"] > spacing]  # less is only where the last evaluation fell
+    cut = summary[is_cut(summary["env_steps_cut"], summary["env_steps"], summary["evaluations"])]
     return [
         f"{row.condition} on {row.map_name}: seeds of unequal length, compared over the {row.env_steps} env steps that "
         f"they share; the longest goes on for {row.env_steps_cut}"
