@@ -12,6 +12,7 @@ import typer
 from dm2 import __version__
 from dm2.core.errors import report_errors
 from dm2.scripts import (
+    add_runs,
     aggregate_demonstrations,
     aggregate_runs,
     calibrate,
@@ -41,6 +42,7 @@ STAGES = (
     *(
         aggregate_runs,
         aggregate_demonstrations,
+        add_runs,
         judge_claims,
         draw_figure,
         draw_figures,

@@ -71,6 +71,8 @@ NOT_RUN = {
     "dm2 draw-figures quick --figure core": "tests/scripts/test_draw_figures.py does",
     "dm2 train --settings R/settings.yaml --run-directory R": "a run; tests/training/ resumes",
     "dm2 train --settings R/settings.yaml --run-directory R --fresh": "a run; tests/training/ starts over",
+    "dm2 add-runs paper COPIED/paper/runs/*/*/seed-*": "needs finished runs; tests/analysis/test_merging.py adds some",
+    "dm2 draw-figures paper": "needs tables of scale paper",
     "dm2 stand-in install stand-in": "needs websockets; tests/adapters/test_stand_in.py does",
     'pip install -e ".[slurm]"': "installs",
     'pip install -e ".[starcraft2]"': "installs",

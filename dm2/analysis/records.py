@@ -15,13 +15,17 @@ from dm2.core.files import atomic_write, check_record, read_json
 SECONDS_PER_HOUR = 3600
 
 
-def write_records(run_directories: Iterable[Path], path: Path) -> None:
-    """Write the record of every finished run, in the order given.
+def records_of(run_directories: Iterable[Path]) -> list[dict[str, Any]]:
+    """The records of finished runs, in the order given.
 
     Raises:
         StorageError: a record is missing or damaged.
     """
-    records = [read_json(folder / "run.json") for folder in run_directories]
+    return [read_json(folder / "run.json") for folder in run_directories]
+
+
+def write_records(records: Iterable[dict[str, Any]], path: Path) -> None:
+    """Write records, a line each."""
     with atomic_write(path, "w") as file:
         file.writelines(f"{json.dumps(record, ensure_ascii=False)}\n" for record in records)
 
@@ -59,7 +63,7 @@ def effort(records: Iterable[dict[str, Any]]) -> pd.DataFrame:
         ]
     )
     return (
-        rows.groupby(["map_name", "condition"], sort=False)
+        rows.groupby(["map_name", "condition"])
         .agg(
             runs=("env_steps", "size"),
             env_steps=("env_steps", "sum"),

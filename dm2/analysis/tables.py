@@ -158,16 +158,26 @@ def learning_curves(run_directories: Iterable[Path]) -> pd.DataFrame:
     runs = [read_run(Path(directory)) for directory in run_directories]
     if not runs:
         raise ResultsError("found no run to aggregate, expected at least one run directory")
-    curves = pd.concat(runs, ignore_index=True)
-    for column in ("scale", "backend"):
-        if curves[column].nunique() > 1:
-            found = ", ".join(sorted(curves[column].unique()))
-            raise ResultsError(f"found runs of {column} {found}, expected one {column} per table; aggregate them apart")
+    curves = in_one_table(runs)
     twice = curves.duplicated([*IDENTITY, "env_steps"])
     if twice.any():
         row = curves[twice].iloc[0]
         raise ResultsError(f"found {row.map_name}/{row.condition}/seed-{row.seed} more than once, expected it once")
-    return curves.sort_values([*IDENTITY, "env_steps"], ignore_index=True)
+    return curves
+
+
+def in_one_table(curves: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Learning curves one under the other, sorted by map, condition, seed and env step.
+
+    Raises:
+        ResultsError: they are of different scales or engines.
+    """
+    table = pd.concat(curves, ignore_index=True)
+    for column in ("scale", "backend"):
+        if table[column].nunique() > 1:
+            found = ", ".join(sorted(table[column].unique()))
+            raise ResultsError(f"found runs of {column} {found}, expected one {column} per table; aggregate them apart")
+    return table.sort_values([*IDENTITY, "env_steps"], ignore_index=True)
 
 
 @dataclass(frozen=True)
@@ -351,15 +361,23 @@ def demonstration_table(run_directories: Iterable[Path]) -> pd.DataFrame:
         ResultsError: an archive is missing, or seeds of one condition learn from different ones.
     """
     rows = [row for directory in run_directories if (row := _demonstration_row(Path(directory)))]
-    frame = pd.DataFrame(rows, columns=DEMONSTRATIONS).drop_duplicates()
-    twice = frame.duplicated(["map_name", "condition"])
+    return one_archive_each(pd.DataFrame(rows, columns=DEMONSTRATIONS).drop_duplicates())
+
+
+def one_archive_each(demonstrations: pd.DataFrame) -> pd.DataFrame:
+    """Rows of demonstrations.csv sorted by map and condition.
+
+    Raises:
+        ResultsError: a condition on a map has two of them.
+    """
+    twice = demonstrations.duplicated(["map_name", "condition"])
     if twice.any():
-        map_name, condition = frame.loc[twice, ["map_name", "condition"]].iloc[0]
+        map_name, condition = demonstrations.loc[twice, ["map_name", "condition"]].iloc[0]
         raise ResultsError(
             f"found seeds of {condition} on {map_name} that learn from different demonstrations, "
             "expected one archive per map and condition"
         )
-    return frame.sort_values(["map_name", "condition"], ignore_index=True)
+    return demonstrations.sort_values(["map_name", "condition"], ignore_index=True)
 
 
 def _demonstration_row(run_directory: Path) -> dict[str, object] | None:

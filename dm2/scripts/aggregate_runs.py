@@ -17,14 +17,13 @@ def main(
     records: Annotated[Path, typer.Option(help="File to write: run.json of each run, a line each.", dir_okay=False)],
 ) -> None:
     """Gather metrics and records of finished runs of one scale; says where seeds have unequal lengths."""
-    from dm2.analysis.records import write_records
-    from dm2.analysis.tables import cut_short, learning_curves, summary_table, write_table
+    from dm2.analysis.records import records_of, write_records
+    from dm2.analysis.tables import CURVES, cut_short, learning_curves, read_table, summary_table, write_table
 
-    table = learning_curves(run_directories)
-    summarised = summary_table(table)
-    write_table(table, curves)
+    write_table(learning_curves(run_directories), curves)
+    summarised = summary_table(read_table(curves, CURVES))
     write_table(summarised, summary)
-    write_records(run_directories, records)
+    write_records(records_of(run_directories), records)
     for note in cut_short(summarised):
         typer.echo(note, err=True)
 

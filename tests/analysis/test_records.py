@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dm2.analysis.records import effort, hardware, read_records, write_records
+from dm2.analysis.records import effort, hardware, read_records, records_of, write_records
 from dm2.analysis.tables import ResultsError
 from dm2.core.files import StorageError
 
@@ -29,13 +29,13 @@ def test_records_read_back_whole_and_in_order(tmp_path: Path) -> None:
     for n, content in enumerate(RECORDS):
         (tmp_path / str(n)).mkdir()
         (tmp_path / str(n) / "run.json").write_text(json.dumps(content))
-    write_records([tmp_path / "2", tmp_path / "0"], tmp_path / "records.jsonl")
+    write_records(records_of([tmp_path / "2", tmp_path / "0"]), tmp_path / "records.jsonl")
     assert read_records(tmp_path / "records.jsonl") == [RECORDS[2], RECORDS[0]]
 
 
 def test_a_run_without_its_record_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"run\.json"):
-        write_records([tmp_path], tmp_path / "records.jsonl")
+        records_of([tmp_path])
 
 
 @pytest.mark.parametrize("content", ["{", '{"settings": 1}'])
