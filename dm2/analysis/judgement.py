@@ -25,6 +25,7 @@ from dm2.analysis.evidence import (
     paper_pair,
     paper_rungs,
 )
+from dm2.analysis.few_seeds import MIN_SEEDS
 from dm2.analysis.markdown import markdown_table
 from dm2.analysis.tables import engine_name
 from dm2.analysis.verdicts import (
@@ -184,18 +185,26 @@ def _in_words(contrast: Contrast, comparison: Comparison, tables: Tables) -> str
 def _pooled(blank: Judgement, comparison: Comparison, judged: Sequence[_Judged]) -> Judgement:
     """The row that decides: over the maps that were run, the paper's over those of them that it shows.
 
-    Where nothing was run it has the paper's reading alone, over all that it shows.
+    Maps whose seeds are not all there yet count once they are; until then they are named, like those not run. Where
+    nothing was run it has the paper's reading alone, over all that it shows.
     """
-    rule, run = comparison.rule, [one for one in judged if one.ours]
+    rule, begun = comparison.rule, [one for one in judged if one.ours]
+    run = [one for one in begun if one.ours and one.ours.n_seeds >= MIN_SEEDS] or begun
     telling = [one for one in run if one.ours and one.ours.somebody_learned(rule)]
     silent = [one.row.part for one in run if one not in telling]
-    there = {one.row.part for one in run}
+    there = {one.row.part for one in begun}
+    counted = {one.row.part for one in run}
+    few = [one.row.statistic if one.row.part in counted else one.row.part for one in begun if one not in run]
     unrun = [
         one.row.reason.removeprefix(f"{NOT_RUN}: ") if one.row.part in there else one.row.part
         for one in judged
         if not one.ours
     ]
-    left_out = {"not run": unrun if run else [], "nobody learned": silent if telling else []}
+    left_out = {
+        "not run": unrun if run else [],
+        f"fewer than {MIN_SEEDS} seeds so far": few,
+        "nobody learned": silent if telling else [],
+    }
     of = run or judged
     row = replace(
         blank,

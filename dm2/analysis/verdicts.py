@@ -18,9 +18,10 @@ Anything else is undecided. So is a comparison
   reference is a level that counts as a map won, some closed-loop run must win that map.
 
 A comparison over several maps is judged on each and pooled, every map with the same weight, maps where nobody learned
-left out: the pooled row decides. Whether one main effect is larger than another in a table of two by two, |J| - |C|,
-follows from its diagonals p = J + C and q = J - C: J is larger where they have one sign. Each has an interval at
-97.5 %, so that both hold at 95, and |J| - |C| has its range over the two.
+left out, and those with fewer than five seeds where another has them: the pooled row decides. Whether one main effect
+is larger than another in a table of two by two, |J| - |C|, follows from its diagonals p = J + C and q = J - C: J is
+larger where they have one sign. Each has an interval at 97.5 %, so that both hold at 95, and |J| - |C| has its range
+over the two.
 
 A ladder, whose rungs are the units, is `above` where at most 2.5 % of the permutations of its rungs have as high a rank
 correlation, and below 0 where as few have as low a one; it needs six rungs.

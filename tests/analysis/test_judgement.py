@@ -81,6 +81,20 @@ def test_four_seeds_decide_nothing_however_far_apart_and_show_no_interval() -> N
     assert judged["estimate"].iloc[0] == pytest.approx(0.9) and np.isnan(judged["low"].iloc[0])
 
 
+def test_a_map_whose_seeds_are_not_all_there_yet_is_named_and_decides_nothing() -> None:
+    claim = Claim("T", "t", (Comparison(on(("3m", "8m"), DM2, IPPO)),))
+    whole = [runs("3m", name, flat(height)) for name, height in (("dm2_ippo_demo", 0.6), ("ippo", 0.1))]
+    begun = [runs("8m", "dm2_ippo_demo", [0.0] * 4), runs("8m", "ippo", flat(0.9))]
+    judged = judge(tables(*whole, *begun), [claim]).set_index("part")
+    assert judged.loc["8m", "verdict"] == UNDECIDED
+    assert judged.loc["8m", "reason"] == "seeds per condition: 4, at least 5 needed"
+    pooled = judged.loc["pooled: 3m"]
+    assert (pooled["verdict"], pooled["reason"]) == (REPRODUCED, "fewer than 5 seeds so far: 8m")
+    assert (pooled["n_seeds"], pooled["estimate"]) == (5, pytest.approx(0.5))
+    finished = [*whole, runs("8m", "dm2_ippo_demo", [0.0] * 5), begun[1]]
+    assert judge(tables(*finished), [claim]).set_index("part").loc["pooled: 3m, 8m", "estimate"] == pytest.approx(-0.2)
+
+
 def test_the_first_condition_that_was_run_is_compared() -> None:
     claim = Claim("T", "t", (Comparison(on(("3m",), DM2, IPPO)),))
     both = [
