@@ -210,7 +210,7 @@ def _sentence(row: Any) -> str:
     if pd.notna(row.paper):
         told.append(f"in the paper {_papers_number(row)}")
     if pd.notna(row.n_seeds):
-        told.append(f"{int(row.n_seeds)} seed{'s' if row.n_seeds > 1 else ''} a side" + _length(row))
+        told.append(f"at least {int(row.n_seeds)} seed{'s' if row.n_seeds > 1 else ''} a side" + _length(row))
     if row.expert:
         told.append(f"demonstrations of {row.expert}")
     why = f" ({row.reason})" if row.reason else ""
