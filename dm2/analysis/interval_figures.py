@@ -280,7 +280,8 @@ def draw_improvement(description: FigureDescription, rows: pd.DataFrame) -> Figu
 
 def _draw_intervals(description: FigureDescription, rows: pd.DataFrame, label: str) -> Figure:
     pooled = pooled_panel(description)
-    panels = description.panels if pooled is None else (*description.panels, pooled)
+    something_pooled = pooled is not None and (rows["panel"] == pooled.title).any()
+    panels = (*description.panels, pooled) if pooled and something_pooled else description.panels
     figure, axes = _axes(len(panels), INTERVAL_COLUMNS)
     for i, (panel, ax) in enumerate(zip(panels, axes, strict=False)):
         for order, condition in enumerate(description.conditions()):

@@ -153,6 +153,15 @@ def test_improvement_marks_where_neither_is_better() -> None:
     assert [np.unique(ax.get_lines()[-1].get_xdata()).tolist() for ax in axes] == [[0.5]] * 3
 
 
+def test_where_no_condition_was_run_on_all_maps_there_is_no_empty_panel_of_all() -> None:
+    runs = curves({key: heights for key, heights in HEIGHTS.items() if key != ("8m", "qmix")})
+    rows = improvement_rows(description(conditions=(QMIX,)), runs, "ippo")
+    assert [ax.get_title(loc="left") for ax in draw_improvement(description(conditions=(QMIX,)), rows).axes] == [
+        "3m",
+        "8m",
+    ]
+
+
 def test_one_map_alone_is_not_pooled() -> None:
     assert pooled_panel(description("3m")) is None
 
